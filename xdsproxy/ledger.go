@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package xdsproxy
+
+import (
+	"strconv"
+	"time"
+)
+
+// localGen marks deliveries from the cache; upstream streams count from 1.
+const localGen = 0
+
+// ledger keeps the books of one Envoy stream: what Envoy subscribed to, what it
+// accepted, and what is on its way. It decides what is said to whom and does
+// not say it: it has no locks, no goroutines and no connections.
+type ledger struct {
+	cache *cache // nil: nothing is kept for the next Envoy
+	now   func() time.Time
+
+	node       []byte // of Envoy's first request
+	introduced bool   // the upstream stream in use has had the node
+	types      map[string]*subscription
+	order      []*subscription // in Envoy's order of asking
+	gen        uint64          // the upstream stream in use; localGen if there is none
+	deliveries uint64          // counts what is sent to Envoy
+
+	// warming holds the clusters that were sent to Envoy, each with the number of
+	// its delivery. A cluster that is replaced warms until Envoy is given its
+	// endpoints once more, also if they are the ones that it holds: until Envoy
+	// has accepted them in a later delivery, they are asked for as if it held
+	// none. Consul names endpoints after their cluster.
+	warming map[string]uint64
+}
+
+func newLedger(c *cache, now func() time.Time) *ledger {
+	return &ledger{cache: c, now: now, types: make(map[string]*subscription), warming: make(map[string]uint64)}
+}
+
+// orders says what to send after an event, in that order.
+type orders struct {
+	upstream []*frame // to the server
+	envoy    []*frame // to Envoy, from the cache
+}
+
+// connect begins a new upstream stream and gives the requests that start it.
+func (l *ledger) connect(gen uint64) orders {
+	l.gen = gen
+	l.introduced = false
+	var o orders
+	for _, s := range l.order {
+		l.sync(s, &o)
+	}
+	return o
+}
+
+// disconnect notes that the upstream stream is gone.
+func (l *ledger) disconnect() {
+	l.gen = localGen
+	for _, s := range l.order {
+		s.synced, s.pruned = false, false
+	}
+}
+
+// sync sends the first request of a type once there is a server to send it to
+// and Envoy has answered what it was sent before. Only then its versions are
+// known, and nothing is lost or sent twice.
+func (l *ledger) sync(s *subscription, o *orders) {
+	if l.gen == localGen || s.synced || len(s.pending) > 0 || !s.wanted() {
+		return
+	}
+	r := s.first(func(name, version string) bool { return l.resend(s, name, version) })
+	if !l.introduced {
+		r.node = l.node
+	}
+	s.synced, l.introduced = true, true
+	o.upstream = append(o.upstream, r.frame())
+}
+
+// resend tells whether a resource that Envoy holds has to be sent again: for
+// Envoy, because its cluster warms, or for the cache, because Envoy had it from
+// an earlier stream whose answer never arrived here.
+func (l *ledger) resend(s *subscription, name, version string) bool {
+	if _, warms := l.warming[name]; warms && s.typeURL == endpointType {
+		return true
+	}
+	return l.cache != nil && l.cache.of(s.typeURL)[name].version != version
+}
+
+// request takes one request of Envoy's. It takes over the frame.
+func (l *ledger) request(f *frame, r request) orders {
+	var o orders
+	if l.node == nil {
+		l.node = r.node
+	}
+	s, known := l.types[r.typeURL]
+	if !known {
+		s = newSubscription(r)
+		l.types[r.typeURL] = s
+		l.order = append(l.order, s)
+	}
+	d, answered := s.answer(r.nonce)
+	if answered {
+		l.settle(s, d, r)
+	}
+	if known {
+		l.subscribe(s, r)
+	}
+	if s.synced {
+		l.forward(f, r, d, &o)
+		return o
+	}
+	f.free()
+	l.serve(s, r, known, &o)
+	l.sync(s, &o)
+	return o
+}
+
+// subscribe notes the changes that a later request of a type makes.
+func (l *ledger) subscribe(s *subscription, r request) {
+	s.drop(r.unsubscribe)
+	if s.typeURL == endpointType {
+		for _, name := range r.unsubscribe {
+			delete(l.warming, name)
+		}
+	}
+	if l.cache != nil && !s.wildcard {
+		l.cache.remove(s.typeURL, r.unsubscribe)
+	}
+	s.add(r.subscribe)
+	for _, name := range r.subscribe {
+		delete(s.held, name) // asked for again, so wanted again
+	}
+}
+
+// settle books Envoy's answer to a delivery.
+func (l *ledger) settle(s *subscription, d delivery, r request) {
+	defer d.data.Free()
+	if r.rejected {
+		s.status.nack(l.now(), r.reason)
+		return
+	}
+	s.status.ack(l.now())
+	for _, ref := range d.response.resources {
+		if s.subscribed(ref.name) {
+			s.held[ref.name] = ref.version
+		}
+		if s.typeURL == endpointType && l.warming[ref.name] < d.number {
+			delete(l.warming, ref.name)
+		}
+	}
+	for _, name := range d.response.removed {
+		delete(s.held, name)
+	}
+	s.status.Resources = len(s.held)
+	if l.cache != nil {
+		l.keep(s, d)
+	}
+}
+
+// keep puts what Envoy accepted into the cache.
+func (l *ledger) keep(s *subscription, d delivery) {
+	l.cache.establish(s.typeURL)
+	l.cache.remove(s.typeURL, d.response.removed)
+	if d.gen == localGen {
+		return // it came from there
+	}
+	bodies, err := extract(d.data, d.response.resources)
+	if err != nil {
+		return // cannot be: parseResponse has walked the same bytes
+	}
+	for i, ref := range d.response.resources {
+		if s.subscribed(ref.name) {
+			l.cache.put(s.typeURL, ref.name, resource{version: ref.version, body: bodies[i]})
+		}
+	}
+	if d.gen == l.gen && !s.pruned {
+		l.cache.retain(s.typeURL, s.held)
+		s.pruned = true
+	}
+}
+
+// forward passes a request on to the server that the type is synced with. An
+// answer to an older server's response, or to the cache's, stays here; what it
+// subscribes to besides does not.
+func (l *ledger) forward(f *frame, r request, d delivery, o *orders) {
+	changes := request{typeURL: r.typeURL, subscribe: r.subscribe, unsubscribe: r.unsubscribe}
+	switch {
+	case r.nonce == "":
+		o.upstream = append(o.upstream, f)
+		return
+	case d.gen != l.gen:
+		f.free()
+	case r.rejected && len(r.subscribe) > 0:
+		// Consul loses the subscriptions of a NACK; they follow by themselves.
+		o.upstream = append(o.upstream, f.with(nonceField(requestNonce, d.upstream)))
+		changes.unsubscribe = nil
+	default:
+		o.upstream = append(o.upstream, f.with(nonceField(requestNonce, d.upstream)))
+		return
+	}
+	if len(changes.subscribe)+len(changes.unsubscribe) > 0 {
+		o.upstream = append(o.upstream, changes.frame())
+	}
+}
+
+// serve answers a request from the cache, as far as it can, while the type is
+// not synced with a server.
+func (l *ledger) serve(s *subscription, r request, known bool, o *orders) {
+	if l.cache == nil || !l.cache.has(s.typeURL) || (known && len(r.subscribe) == 0) {
+		return
+	}
+	cached := l.cache.of(s.typeURL)
+	names := r.subscribe
+	if s.wildcard {
+		names = l.cache.names(s.typeURL)
+	}
+	d := delivery{gen: localGen}
+	var bodies [][]byte
+	for _, name := range names {
+		res, ok := cached[name]
+		if !ok || (s.held[name] == res.version && !l.resend(s, name, res.version)) {
+			continue
+		}
+		d.response.resources = append(d.response.resources, resourceRef{name: name, version: res.version})
+		bodies = append(bodies, res.body)
+	}
+	if s.wildcard {
+		d.response.removed = l.vanished(s)
+	} else if len(bodies) == 0 {
+		return
+	}
+	d.nonce = "cache." + strconv.FormatUint(l.deliveries, 16)
+	l.book(s, d)
+	o.envoy = append(o.envoy, encodeResponse(s.typeURL, d.nonce, bodies, d.response.removed))
+}
+
+// vanished gives the names that Envoy says it holds and the cache does not.
+func (l *ledger) vanished(s *subscription) []string {
+	var names []string
+	for name := range s.held {
+		if _, ok := l.cache.of(s.typeURL)[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// response books a response of the upstream stream in use and gives the frame
+// for Envoy, whose nonce names that stream. It takes over the frame.
+func (l *ledger) response(f *frame, r response) *frame {
+	s := l.types[r.typeURL]
+	if s == nil {
+		return f // of a type that nobody asked for; Envoy decides
+	}
+	d := delivery{
+		nonce:    strconv.FormatUint(l.gen, 16) + "." + r.nonce,
+		gen:      l.gen,
+		upstream: r.nonce,
+		response: r,
+	}
+	if l.cache != nil {
+		f.data.Ref()
+		d.data = f.data
+	}
+	l.book(s, d)
+	return f.with(nonceField(responseNonce, d.nonce))
+}
+
+// book enters a delivery that is about to be sent.
+func (l *ledger) book(s *subscription, d delivery) {
+	l.deliveries++
+	d.number = l.deliveries
+	s.pending = append(s.pending, d)
+	if s.typeURL != clusterType {
+		return
+	}
+	for _, ref := range d.response.resources {
+		l.warming[ref.name] = d.number
+	}
+	for _, name := range d.response.removed {
+		delete(l.warming, name)
+	}
+}
+
+// close gives back what is kept of deliveries that were never answered. What is
+// still said on a stream that has been replaced does not reach the cache.
+func (l *ledger) close() {
+	l.cache = nil
+	for _, s := range l.order {
+		for _, d := range s.pending {
+			d.data.Free()
+		}
+		s.pending = nil
+	}
+}

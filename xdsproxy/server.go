@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package xdsproxy
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	serviceName = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+	deltaMethod = "DeltaAggregatedResources"
+	methodName  = "/" + serviceName + "/" + deltaMethod
+
+	// SecretKey is the metadata key under which Envoy sends the secret of the
+	// bootstrap, where the listener is a TCP one.
+	SecretKey = "x-podplane-secret"
+	// tokenKey is where bootstraps from an operator's template send it, because
+	// Consul's documentation of the template says so.
+	tokenKey = "x-consul-token"
+
+	defaultMaxRefusals  = 5
+	defaultMaxStreamAge = time.Hour
+)
+
+var streamDesc = grpc.StreamDesc{StreamName: deltaMethod, ServerStreams: true, ClientStreams: true}
+
+// Config says where to listen, who may ask, and where the answers come from.
+type Config struct {
+	// Addr is where Envoy connects: "" for a private abstract Unix socket,
+	// "unix:///path" or "unix://@name" for a Unix socket, else a TCP host:port.
+	Addr string
+	// PeerPID gives the process ID of the Envoy that may use a Unix socket; 0
+	// while there is none. Required for Unix sockets.
+	PeerPID func() int
+	// Secret must be in the metadata of every stream over TCP. Required there.
+	Secret string
+	// Upstream opens the streams to the servers. Required.
+	Upstream grpc.ClientConnInterface
+	// Changed gives a channel that is closed, or that holds a value, when the
+	// connection to the servers has changed, so that a new stream need not wait
+	// for its backoff. May be nil.
+	Changed func() <-chan struct{}
+	// Epoch counts the servers and tokens taken into use. A stream that was
+	// opened in an earlier one is left for a new one, without waiting for its
+	// end. May be nil.
+	Epoch func() uint64
+	// NoCache turns the last-known-good copy off.
+	NoCache bool
+	// Store keeps the copy beyond the life of the process; nil keeps it in memory
+	// alone.
+	Store Store
+	// MaxRefusals is after how many refusals in a row Run gives up, if Envoy has
+	// never been configured. Default 5.
+	MaxRefusals int
+	// MaxStreamAge is how long an upstream stream is kept at most, less up to a
+	// half of it by chance. A new one costs little, for it resumes; and a stream
+	// that only looks alive cannot go on for days. Default an hour.
+	MaxStreamAge time.Duration
+	// Registerer takes the metrics; nil leaves them unregistered.
+	Registerer prometheus.Registerer
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxRefusals == 0 {
+		c.MaxRefusals = defaultMaxRefusals
+	}
+	if c.MaxStreamAge == 0 {
+		c.MaxStreamAge = defaultMaxStreamAge
+	}
+	return c
+}
+
+func (c Config) changed() <-chan struct{} {
+	if c.Changed == nil {
+		return nil
+	}
+	return c.Changed()
+}
+
+// age gives the age that one stream may reach.
+func (c Config) age() time.Duration {
+	return c.MaxStreamAge - rand.N(c.MaxStreamAge/2) //nolint:gosec // no secret depends on it
+}
+
+func (c Config) epoch() uint64 {
+	if c.Epoch == nil {
+		return 0
+	}
+	return c.Epoch()
+}
+
+func (c Config) validate() error {
+	isUnix := c.Addr == "" || strings.HasPrefix(c.Addr, unixScheme)
+	switch {
+	case c.Upstream == nil:
+		return errors.New("no upstream to forward to")
+	case isUnix && c.PeerPID == nil:
+		return errors.New("a unix socket needs the process that may use it")
+	case !isUnix && c.Secret == "":
+		return errors.New("a tcp address needs a secret")
+	}
+	return nil
+}
+
+// Server is the local ADS server that Envoy connects to.
+type Server struct {
+	config   Config
+	log      hclog.Logger
+	listener net.Listener
+	metrics  *instruments
+	now      func() time.Time
+	fatal    chan error    // holds the reason to give up
+	changed  chan struct{} // holds a token while the cache waits to be saved
+	sessions sync.WaitGroup
+
+	mu      sync.Mutex
+	cache   *cache // nil if turned off
+	current *session
+	gen     uint64 // counts the upstream streams
+	status  Status
+}
+
+// New checks the configuration and binds the listener. Errors name the address.
+func New(config Config, log hclog.Logger) (*Server, error) {
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, fmt.Errorf("xds proxy: %w", err)
+	}
+	l, err := listen(config.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for xds on %q: %w", config.Addr, err)
+	}
+	s := &Server{
+		config:  config,
+		log:     log,
+		metrics: newInstruments(config.Registerer),
+		now:     time.Now,
+		fatal:   make(chan error, 1),
+		changed: make(chan struct{}, 1),
+		status:  Status{DisconnectedSince: time.Now()},
+	}
+	if !config.NoCache {
+		s.cache = newCache()
+		if config.Store != nil {
+			s.load()
+		}
+	}
+	s.listener = l
+	if u, ok := l.(*net.UnixListener); ok {
+		s.listener = &peerListener{
+			UnixListener: u,
+			allowed:      config.PeerPID,
+			refused:      s.metrics.refused.WithLabelValues("peer").Inc,
+			log:          log,
+		}
+	}
+	return s, nil
+}
+
+// Addr gives the bound address: a *net.UnixAddr, whose name starts with @ in
+// the abstract namespace, or a *net.TCPAddr.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close gives the listener back if Run was never called.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// Run serves Envoy until ctx is done, which is a clean end, or until the
+// servers have refused the proxy for good, which is a *RefusedError.
+func (s *Server) Run(ctx context.Context) error {
+	g := grpc.NewServer(
+		grpc.ForceServerCodecV2(rawCodec{}),
+		grpc.MaxRecvMsgSize(math.MaxInt),
+		grpc.MaxSendMsgSize(math.MaxInt),
+		grpc.WaitForHandlers(true),
+	)
+	g.RegisterService(&grpc.ServiceDesc{
+		ServiceName: serviceName,
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{{
+			StreamName: deltaMethod, Handler: s.handle, ServerStreams: true, ClientStreams: true,
+		}},
+		Metadata: "envoy/service/discovery/v3/ads.proto",
+	}, s)
+	defer s.sessions.Wait()
+	if s.cache != nil && s.config.Store != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		s.sessions.Go(func() { s.save(ctx) })
+	}
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(s.listener) }()
+	s.log.Info("serving xds", "address", s.Addr().String())
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-s.fatal:
+	case err = <-served:
+		err = fmt.Errorf("serve xds: %w", err)
+		served <- nil
+	}
+	g.Stop()
+	<-served
+	return err
+}
+
+// handle serves one stream of Envoy's.
+func (s *Server) handle(_ any, stream grpc.ServerStream) error {
+	if !s.trusted(stream.Context()) {
+		s.log.Warn("refused a peer on the xds listener that does not know the secret")
+		s.metrics.refused.WithLabelValues("secret").Inc()
+		return status.Error(codes.Unauthenticated, "this listener is for the envoy of this dataplane only")
+	}
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	ss := newSession(s, stream, cancel)
+	s.open(ss)
+	defer s.close(ss)
+	ended := make(chan error, 1)
+	// A stream that is replaced ends while its goroutines are still at work on
+	// it; gRPC ends their calls when this returns, and Run joins them.
+	s.sessions.Go(func() { ended <- ss.receive() })
+	s.sessions.Go(func() { ss.upstreams(ctx) })
+	s.sessions.Go(func() { ss.serveLocal(ctx) })
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Server) trusted(ctx context.Context) bool {
+	if s.config.Secret == "" {
+		return true // the listener has looked at the peer
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	given := md.Get(SecretKey)
+	if len(given) == 0 {
+		given = md.Get(tokenKey)
+	}
+	return len(given) == 1 && subtle.ConstantTimeCompare([]byte(given[0]), []byte(s.config.Secret)) == 1
+}
+
+// open makes a session the current one and ends the one before it.
+func (s *Server) open(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil {
+		s.log.Info("envoy opened another xds stream, ending the older one")
+		s.current.cancel(errReplaced)
+	}
+	s.current = ss
+	s.metrics.envoyUp.Set(1)
+	s.log.Info("envoy connected")
+}
+
+func (s *Server) close(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ss.ledger.close()
+	if s.current == ss {
+		s.current = nil
+		s.metrics.envoyUp.Set(0)
+		s.log.Info("envoy disconnected")
+	}
+}
