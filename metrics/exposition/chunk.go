@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package exposition
+
+import (
+	"fmt"
+	"syscall"
+)
+
+const (
+	// The first chunk of a source is small, because most sources are; each
+	// further one is larger, up to the size of a huge page: a big source then
+	// costs few page faults, and is written in long runs.
+	minChunk    = 64 << 10
+	chunkGrowth = 8
+	maxChunk    = 2 << 20
+
+	// slack is kept free at the end of a chunk: validation loads eight bytes at
+	// a time, and the newline missing at the end of a source is put there.
+	slack = 16
+
+	// madvHugePage is MADV_HUGEPAGE of madvise(2), which syscall does not name.
+	madvHugePage = 14
+)
+
+// chunk is memory for the text of a source. It is mapped, not allocated: a
+// scrape of many megabytes neither moves the garbage collector's goal nor stays
+// in the process when it is over.
+type chunk struct {
+	data []byte
+	n    int // bytes in use; whole lines, once the chunk is full
+}
+
+func newChunk(size int) (*chunk, error) {
+	data, err := syscall.Mmap(-1, 0, size,
+		syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	if err != nil {
+		return nil, fmt.Errorf("map %d bytes: %w", size, err)
+	}
+	if size == maxChunk {
+		// Only a hint: without huge pages it is as right, and slower.
+		_ = syscall.Madvise(data, madvHugePage)
+	}
+	return &chunk{data: data}, nil
+}
+
+// space returns the part that is still to be filled.
+func (c *chunk) space() []byte { return c.data[c.n : len(c.data)-slack] }
+
+func (c *chunk) free() {
+	// It cannot fail on what Mmap returned.
+	_ = syscall.Munmap(c.data)
+	c.data = nil
+}
