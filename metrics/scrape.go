@@ -39,12 +39,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	results := s.collect(ctx, request{
 		accept: accept.ask(),
 		query:  r.URL.RawQuery,
-		limits: exposition.Limits{MaxBytes: s.cfg.MaxSourceBytes},
+		opts:   exposition.Options{MaxBytes: s.cfg.MaxSourceBytes, Pool: &s.pool},
 	})
 	defer func() {
 		for _, src := range results {
 			src.Exposition.Close()
 		}
+		s.trim.Reset(keepMemory)
 	}()
 	if r.Context().Err() != nil {
 		return

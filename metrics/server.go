@@ -28,6 +28,8 @@ type Server struct {
 	sources  []*httpSource
 	metrics  *scrapeMetrics
 	slots    chan struct{} // one for each scrape that holds memory
+	pool     exposition.Pool
+	trim     *time.Timer // releases the pool when nobody has scraped for keepMemory
 
 	mu     sync.Mutex
 	status map[string]SourceStatus // by source, without name and URL
@@ -65,6 +67,7 @@ func New(cfg Config, log hclog.Logger) (*Server, error) {
 		status:   make(map[string]SourceStatus),
 		warned:   make(map[exposition.Rename]struct{}),
 	}
+	s.trim = time.AfterFunc(keepMemory, s.pool.Release)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+Path, s.serve)
 	s.http = &http.Server{
@@ -118,7 +121,14 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 func (s *Server) Registerer() prometheus.Registerer { return s.cfg.Registry }
 
 // Close gives up the address of a Server that will not Run.
-func (s *Server) Close() error { return s.listener.Close() }
+func (s *Server) Close() error {
+	s.trim.Stop()
+	return s.listener.Close()
+}
+
+// keepMemory is how long the memory of a scrape is kept for the next one: a bit
+// more than Prometheus's default interval of a minute.
+const keepMemory = 90 * time.Second
 
 // stopGrace is how long the scrapes under way, which are canceled, have to end.
 const stopGrace = time.Second
@@ -127,6 +137,8 @@ const stopGrace = time.Second
 // scrapes under way when ctx ends are cut off.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
+	defer s.pool.Release()
+	defer s.trim.Stop()
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()

@@ -38,7 +38,7 @@ var (
 type request struct {
 	accept string
 	query  string
-	limits exposition.Limits
+	opts   exposition.Options
 }
 
 // scrape fetches and checks the whole of the source. The deadline is ctx's.
@@ -70,11 +70,11 @@ func (s *httpSource) scrape(ctx context.Context, client *http.Client, r request)
 	if resp.StatusCode/100 != 2 {
 		return nil, fmt.Errorf("%w %s", errStatus, resp.Status)
 	}
-	return read(resp, r.limits)
+	return read(resp, r.opts)
 }
 
 // read takes the body of resp, in whatever format its headers say.
-func read(resp *http.Response, limits exposition.Limits) (*exposition.Exposition, error) {
+func read(resp *http.Response, opts exposition.Options) (*exposition.Exposition, error) {
 	format := exposition.Text
 	media, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
@@ -95,7 +95,7 @@ func read(resp *http.Response, limits exposition.Limits) (*exposition.Exposition
 		}
 		body = zipped
 	}
-	return exposition.Read(body, format, limits)
+	return exposition.Read(body, format, opts)
 }
 
 // gather takes the families of a registry as a source. What a registry reports
@@ -109,6 +109,6 @@ func gather(g prometheus.Gatherer) (*exposition.Exposition, error) {
 			return nil, errors.Join(gatherErr, err)
 		}
 	}
-	e, err := exposition.Read(&text, exposition.Text, exposition.Limits{})
+	e, err := exposition.Read(&text, exposition.Text, exposition.Options{})
 	return e, errors.Join(gatherErr, err)
 }

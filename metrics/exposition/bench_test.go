@@ -34,7 +34,7 @@ func BenchmarkRead(b *testing.B) {
 	b.SetBytes(int64(len(application)))
 	b.ReportAllocs()
 	for b.Loop() {
-		e, err := Read(bytes.NewReader(application), Text, Limits{})
+		e, err := Read(bytes.NewReader(application), Text, Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func BenchmarkReadRaw(b *testing.B) {
 		r := bytes.NewReader(application)
 		var chunks []*chunk
 		for r.Len() > 0 {
-			c, err := newChunk(maxChunk)
+			c, err := newChunk(maxChunk, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -65,12 +65,12 @@ func BenchmarkReadRaw(b *testing.B) {
 
 func BenchmarkMerge(b *testing.B) {
 	application, envoy := pod()
-	a, err := Read(bytes.NewReader(application), Text, Limits{})
+	a, err := Read(bytes.NewReader(application), Text, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer a.Close()
-	e, err := Read(bytes.NewReader(envoy), Text, Limits{})
+	e, err := Read(bytes.NewReader(envoy), Text, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -19,8 +19,9 @@ const (
 	// a time, and the newline missing at the end of a source is put there.
 	slack = 16
 
-	// madvHugePage is MADV_HUGEPAGE of madvise(2), which syscall does not name.
-	madvHugePage = 14
+	// Advice of madvise(2) that syscall does not name.
+	madvFree     = 8  // MADV_FREE
+	madvHugePage = 14 // MADV_HUGEPAGE
 )
 
 // chunk is memory for the text of a source. It is mapped, not allocated: a
@@ -29,9 +30,15 @@ const (
 type chunk struct {
 	data []byte
 	n    int // bytes in use; whole lines, once the chunk is full
+	pool *Pool
 }
 
-func newChunk(size int) (*chunk, error) {
+func newChunk(size int, pool *Pool) (*chunk, error) {
+	if size == maxChunk {
+		if data := pool.take(); data != nil {
+			return &chunk{data: data, pool: pool}, nil
+		}
+	}
 	data, err := syscall.Mmap(-1, 0, size,
 		syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	if err != nil {
@@ -41,14 +48,18 @@ func newChunk(size int) (*chunk, error) {
 		// Only a hint: without huge pages it is as right, and slower.
 		_ = syscall.Madvise(data, madvHugePage)
 	}
-	return &chunk{data: data}, nil
+	return &chunk{data: data, pool: pool}, nil
 }
 
 // space returns the part that is still to be filled.
 func (c *chunk) space() []byte { return c.data[c.n : len(c.data)-slack] }
 
 func (c *chunk) free() {
-	// It cannot fail on what Mmap returned.
-	_ = syscall.Munmap(c.data)
+	if len(c.data) != maxChunk || !c.pool.keep(c.data) {
+		unmap(c.data)
+	}
 	c.data = nil
 }
+
+// unmap cannot fail on what Mmap returned.
+func unmap(data []byte) { _ = syscall.Munmap(data) }

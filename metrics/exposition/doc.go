@@ -21,7 +21,7 @@
 //   - The name of a sample does not depend on the format that is written, so a
 //     query gives the same answer whatever a scraper negotiates.
 //   - Memory outside the Go heap holds the sources once; Exposition.Close gives
-//     it back to the system at once.
+//     it back to the system, or to a Pool, from which the system may take it.
 //
 // The formats: https://prometheus.io/docs/instrumenting/exposition_formats/ and
 // https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md

@@ -28,7 +28,8 @@ func (s *scanner) sampleFast(pos int) int {
 	buf, prev := s.buf, &s.prev
 	var p, n int
 	var hash uint64
-	if k := prev.resume(buf, pos); k > 0 {
+	k, named := prev.resume(buf, pos)
+	if k > 0 {
 		n = k - 1
 		p = pos + int(prev.bounds[n].start)
 		hash = prev.bounds[n].hash
@@ -52,7 +53,7 @@ func (s *scanner) sampleFast(pos int) int {
 		}
 	}
 	if n >= 0 {
-		if p, n, hash = s.labelsFast(pos, p, n, hash); p == 0 {
+		if p, n, hash = s.labelsFast(pos, p, n, hash, named); p == 0 {
 			prev.forget()
 			return 0
 		}
@@ -71,16 +72,20 @@ func (s *scanner) sampleFast(pos int) int {
 }
 
 // labelsFast checks the labels from p on, of which n have been skipped, up to
-// and with the closing brace. It returns where that was, how many labels there
-// are, and the hash of the series; or 0.
-func (s *scanner) labelsFast(pos, p, n int, hash uint64) (int, int, uint64) {
+// and with the closing brace; named says whether the first of them has the name
+// that it had in the previous sample. It returns where the brace was, how many
+// labels there are, and the hash of the series; or 0.
+func (s *scanner) labelsFast(pos, p, n int, hash uint64, named bool) (int, int, uint64) {
 	buf, bounds := s.buf, &s.prev.bounds
-	alike := true // the names so far are those of the previous sample
+	alike := named // the names so far are those of the previous sample
 	first := n
 	for n < maxBounds {
 		start := p
 		b := &bounds[n]
-		if alike = alike && n < s.prev.labels && s.sameName(b, start); alike {
+		if n > first {
+			alike = alike && n < s.prev.labels && s.sameName(b, start)
+		}
+		if alike {
 			p += int(b.nameEnd - b.start)
 		} else {
 			if p = s.nameFast(pos, start, n); p == 0 {
@@ -195,13 +200,21 @@ func boundFast(buf []byte, p, end int) bool {
 	return fastNumber(buf, p) == end && end > p || string(buf[p:end]) == "+Inf"
 }
 
-// integerFast is valueFast for the most common value: up to seven digits.
+// integerFast is valueFast for the most common value: up to fifteen digits.
 func integerFast(buf []byte, p int) int {
 	if buf[p] != ' ' {
 		return 0
 	}
 	p++
-	if n := trailingBytes(notDigits(load(buf, p))); n > 0 && n < 8 && buf[p+n] == '\n' {
+	marks := notDigits(load(buf, p))
+	n := 0
+	if marks == 0 {
+		n = 8
+		if marks = notDigits(load(buf, p+n)); marks == 0 {
+			return 0
+		}
+	}
+	if n += trailingBytes(marks); n > 0 && buf[p+n] == '\n' {
 		return p + n + 1
 	}
 	return 0

@@ -61,7 +61,7 @@ func TestLinesInARow(t *testing.T) {
 			series[string(appendLabels(bytes.Clone(s.name), s.labels))] = true
 		}
 		text := strings.Join(lines, "\n") + "\n"
-		e, err := Read(strings.NewReader(text), Text, Limits{})
+		e, err := Read(strings.NewReader(text), Text, Options{})
 		if err != nil {
 			if want := fmt.Sprintf("line %d:", broken); !strings.HasPrefix(err.Error(), want) {
 				t.Fatalf("got %v, want %s in\n%s", err, want, text)

@@ -35,12 +35,12 @@ func FuzzMerge(f *testing.F) {
 		if openMetrics {
 			format = OpenMetrics
 		}
-		e, err := Read(bytes.NewReader(text), format, Limits{MaxBytes: 1 << 20})
+		e, err := Read(bytes.NewReader(text), format, Options{MaxBytes: 1 << 20})
 		if err != nil {
 			return
 		}
 		defer e.Close()
-		good, err := Read(strings.NewReader(healthy), Text, Limits{})
+		good, err := Read(strings.NewReader(healthy), Text, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func checkFuzzed(t *testing.T, sources []Source, to Format) {
 		}
 	}
 	// What is valid must be taken again, and be written without a change.
-	again, err := Read(bytes.NewReader(out.Bytes()), to, Limits{})
+	again, err := Read(bytes.NewReader(out.Bytes()), to, Options{})
 	if err != nil {
 		t.Fatalf("%v in:\n%s", err, out.String())
 	}

@@ -32,7 +32,7 @@ func merged(t *testing.T, to Format, sources ...in) (string, *Merged, Stats) {
 	t.Helper()
 	var list []Source
 	for _, src := range sources {
-		e, err := Read(strings.NewReader(src.text), src.format(), Limits{})
+		e, err := Read(strings.NewReader(src.text), src.format(), Options{})
 		if err != nil {
 			t.Fatalf("source %s: %v", src.name, err)
 		}
@@ -314,7 +314,7 @@ func TestReadRefuses(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, err := Read(strings.NewReader(c.text), c.format, Limits{MaxBytes: c.limit})
+			e, err := Read(strings.NewReader(c.text), c.format, Options{MaxBytes: c.limit})
 			if err == nil {
 				e.Close()
 			}
@@ -333,14 +333,14 @@ func TestReadRefuses(t *testing.T) {
 		for i := range maxFamilies + 1 {
 			fmt.Fprintf(&text, "x%d 1\n", i)
 		}
-		if _, err := Read(&text, Text, Limits{}); !errors.Is(err, ErrTooLarge) {
+		if _, err := Read(&text, Text, Options{}); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("a reader that fails", func(t *testing.T) {
 		t.Parallel()
 		r := io.MultiReader(strings.NewReader("x 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF))
-		if _, err := Read(r, Text, Limits{}); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := Read(r, Text, Options{}); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -370,7 +370,7 @@ func TestReadInPieces(t *testing.T) {
 	for name, r := range readers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, err := Read(r, Text, Limits{MaxBytes: int64(len(text))})
+			e, err := Read(r, Text, Options{MaxBytes: int64(len(text))})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -399,7 +399,7 @@ func (w *limitWriter) Write(b []byte) (int, error) {
 
 func TestWriteFails(t *testing.T) {
 	t.Parallel()
-	e, err := Read(bytes.NewReader(big(10, 2000)), Text, Limits{})
+	e, err := Read(bytes.NewReader(big(10, 2000)), Text, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,20 +30,27 @@ type previous struct {
 func (p *previous) forget() { p.start, p.labels = -1, 0 }
 
 // resume returns how many labels of the sample at pos, counted from 1, begin
-// where those of the previous one did, after the same text.
-func (p *previous) resume(buf []byte, pos int) int {
+// where those of the previous one did, after the same text; and whether the
+// last of them also has the name that it had there.
+func (p *previous) resume(buf []byte, pos int) (k int, named bool) {
 	if p.start < 0 {
-		return 0
+		return 0, false
 	}
 	before, line := buf[p.start:pos], buf[pos:]
 	for k := min(p.first, p.labels); k > 0; k-- {
-		if n := int(p.bounds[k-1].start); len(line) >= n && string(before[:n]) == string(line[:n]) {
+		b := &p.bounds[k-1]
+		// The name and the equals sign and quote after it, at one go.
+		if n := int(b.nameEnd) + 2; len(line) >= n && string(before[:n]) == string(line[:n]) {
 			p.first = k
-			return k
+			return k, true
+		}
+		if n := int(b.start); len(line) >= n && string(before[:n]) == string(line[:n]) {
+			p.first = k
+			return k, false
 		}
 	}
 	p.first = maxBounds
-	return 0
+	return 0, false
 }
 
 // rest says whether the sample at pos goes on at p, the end of its label number

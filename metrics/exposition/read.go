@@ -10,7 +10,7 @@ import (
 
 // The errors of Read, besides SyntaxError and those of the reader.
 var (
-	// ErrTooLarge: more than Limits.MaxBytes, a line longer than two MiB, or
+	// ErrTooLarge: more than Options.MaxBytes, a line longer than two MiB, or
 	// more than 50,000 families.
 	ErrTooLarge = errors.New("exposition too large")
 	// ErrTruncated: OpenMetrics without the "# EOF" that must end it.
@@ -28,9 +28,10 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %v", e.Line,
 // Unwrap returns what is wrong with the line.
 func (e *SyntaxError) Unwrap() error { return e.Err }
 
-// Limits bound what Read takes.
-type Limits struct {
-	MaxBytes int64 // 0: no bound
+// Options are what Read may use.
+type Options struct {
+	MaxBytes int64 // of the source; 0: no bound
+	Pool     *Pool // of the memory; nil: it is mapped anew
 }
 
 // Exposition is one source, read and valid. Its memory is not the garbage
@@ -64,13 +65,13 @@ func (e *Exposition) Close() {
 // Read takes the whole of r, which is in the given format, and checks it. On an
 // error it has given back what it took: a source is valid as a whole or
 // nothing of it is kept. An OpenMetrics source must end in "# EOF".
-func Read(r io.Reader, format Format, limits Limits) (*Exposition, error) {
+func Read(r io.Reader, format Format, opts Options) (*Exposition, error) {
 	e := &Exposition{
 		format:   format,
 		families: families{format: format, byName: make(map[string]*family)},
 	}
 	s := newScanner(e)
-	if err := e.fill(r, s, limits); err != nil {
+	if err := e.fill(r, s, opts); err != nil {
 		e.Close()
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func Read(r io.Reader, format Format, limits Limits) (*Exposition, error) {
 }
 
 // fill reads r into chunks, and has the whole lines scanned meanwhile.
-func (e *Exposition) fill(r io.Reader, s *scanner, limits Limits) (err error) {
+func (e *Exposition) fill(r io.Reader, s *scanner, opts Options) (err error) {
 	p := pipeline{scanner: s}
 	defer func() {
 		if scanErr := p.wait(); scanErr != nil {
@@ -89,7 +90,7 @@ func (e *Exposition) fill(r io.Reader, s *scanner, limits Limits) (err error) {
 			err = ErrTruncated
 		}
 	}()
-	c, err := e.addChunk(nil, 0)
+	c, err := e.addChunk(nil, 0, opts.Pool)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (e *Exposition) fill(r io.Reader, s *scanner, limits Limits) (err error) {
 		n, readErr := r.Read(c.space())
 		c.n += n
 		e.bytes += int64(n)
-		if limits.MaxBytes > 0 && e.bytes > limits.MaxBytes {
+		if opts.MaxBytes > 0 && e.bytes > opts.MaxBytes {
 			return ErrTooLarge
 		}
 		if readErr == io.EOF {
@@ -113,7 +114,7 @@ func (e *Exposition) fill(r io.Reader, s *scanner, limits Limits) (err error) {
 			scanned = p.submit(c, scanned)
 		}
 		if full {
-			next, err := e.addChunk(c, scanned)
+			next, err := e.addChunk(c, scanned, opts.Pool)
 			if err != nil {
 				return err
 			}
@@ -124,14 +125,14 @@ func (e *Exposition) fill(r io.Reader, s *scanner, limits Limits) (err error) {
 }
 
 // addChunk maps the chunk after c. The line that has begun in c moves to it.
-func (e *Exposition) addChunk(c *chunk, scanned int) (*chunk, error) {
+func (e *Exposition) addChunk(c *chunk, scanned int, pool *Pool) (*chunk, error) {
 	size := minChunk
 	if c != nil {
 		if size = min(chunkGrowth*len(c.data), maxChunk); scanned == 0 && size == len(c.data) {
 			return nil, ErrTooLarge
 		}
 	}
-	next, err := newChunk(size)
+	next, err := newChunk(size, pool)
 	if err != nil {
 		return nil, err
 	}
