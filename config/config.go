@@ -59,15 +59,17 @@ const DNSDisabled = -1
 // components that use them; the JSON file's groups, which are older, are in the
 // table.
 type Config struct {
-	Mode      Mode
-	Consul    Consul
-	Proxy     Proxy
-	Logging   Logging
-	XDSServer XDSServer
-	DNSServer DNSServer
-	Telemetry Telemetry
-	Envoy     Envoy
-	Lifecycle Lifecycle
+	Mode   Mode
+	Consul Consul
+	Proxy  Proxy
+	// Registration is for machines where nobody else registers the proxy.
+	Registration Registration
+	Logging      Logging
+	XDSServer    XDSServer
+	DNSServer    DNSServer
+	Telemetry    Telemetry
+	Envoy        Envoy
+	Lifecycle    Lifecycle
 
 	// ConfigFile is the path of the JSON file that was read, or empty.
 	ConfigFile string
@@ -139,6 +141,18 @@ type LoginCredentials struct {
 	BearerTokenPath string
 	// Meta is attached to the token.
 	Meta map[string]string
+}
+
+// Registration is what podplane registers by itself.
+type Registration struct {
+	// ServiceFile is the path of a service definition, or empty: then somebody else
+	// registers. Otherwise the ID of the proxy follows from it, and
+	// [Proxy].NodeName, if it is empty, is the machine's name.
+	ServiceFile string
+	// HTTPPort is that of the servers' HTTP API; 0 is 8501 with TLS, else 8500.
+	HTTPPort int
+	// HTTPTLSDisabled speaks plain text to the HTTP API even where gRPC has TLS.
+	HTTPTLSDisabled bool
 }
 
 // Proxy says which registered proxy this process is. Deprecated service.*

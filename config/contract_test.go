@@ -34,6 +34,9 @@ login-bearer-token-path DP_CREDENTIAL_LOGIN_BEARER_TOKEN_PATH consul.credentials
 login-meta DP_CREDENTIAL_LOGIN_META consul.credentials.login.meta -
 proxy-node-name DP_PROXY_NODE_NAME proxy.nodeName -
 proxy-node-id DP_PROXY_NODE_ID proxy.nodeID -
+service-file DP_SERVICE_FILE registration.serviceFile -
+consul-http-port DP_CONSUL_HTTP_PORT registration.httpPort 0
+consul-http-tls-disabled DP_CONSUL_HTTP_TLS_DISABLED registration.httpTLSDisabled false
 proxy-id DP_PROXY_ID proxy.id -
 proxy-id-path DP_PROXY_ID_PATH proxy.idPath -
 proxy-namespace DP_PROXY_NAMESPACE proxy.namespace -

@@ -39,6 +39,7 @@ const (
 	groupTLS        = "TLS to the servers"
 	groupLogin      = "Credentials"
 	groupProxy      = "Proxy identity"
+	groupRegister   = "Self-registration"
 	groupXDS        = "xDS server"
 	groupEnvoy      = "Envoy"
 	groupLifecycle  = "Lifecycle"
@@ -57,7 +58,7 @@ func envName(flag string) string {
 func Settings() []Setting {
 	var table []Setting
 	for _, rows := range [][]Setting{
-		generalSettings(), consulSettings(), tlsSettings(), credentialSettings(), proxySettings(), xdsSettings(),
+		generalSettings(), consulSettings(), tlsSettings(), credentialSettings(), proxySettings(), registrationSettings(), xdsSettings(),
 		envoySettings(), lifecycleSettings(), metricsSettings(), dnsSettings(), deprecatedSettings(),
 	} {
 		table = append(table, rows...)

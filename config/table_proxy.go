@@ -14,7 +14,7 @@ func proxySettings() []Setting {
 			bind: func(c *Config) value { return text(&c.Proxy.IDPath) },
 		}, {
 			Flag: "proxy-node-name", Key: "proxy.nodeName", Group: groupProxy,
-			Help: "The name of the Consul node on which the proxy is registered.",
+			Help: "The name of the Consul node on which the proxy is registered. With `-service-file` the machine's name, if unset.",
 			bind: func(c *Config) value { return text(&c.Proxy.NodeName) },
 		}, {
 			Flag: "proxy-node-id", Key: "proxy.nodeID", Group: groupProxy,

@@ -85,6 +85,7 @@ func (l *loader) validate() {
 	l.validateTLS()
 	l.validateCredentials()
 	l.validateMetrics()
+	l.validateRegistration()
 	if l.cfg.Mode == ModeDNSProxy {
 		l.validateDNSProxy()
 	} else {
@@ -146,10 +147,37 @@ func (l *loader) validateMetrics() {
 	}
 }
 
+// validateRegistration refuses a second opinion on what the service file says.
+func (l *loader) validateRegistration() {
+	file := l.cfg.sources["service-file"]
+	if !l.isSet("service-file") {
+		for _, flag := range []string{"consul-http-port", "consul-http-tls-disabled"} {
+			if l.isSet(flag) {
+				l.warn("%s has no effect without -service-file", l.cfg.sources[flag])
+			}
+		}
+		return
+	}
+	if l.cfg.Mode == ModeDNSProxy {
+		l.refuse("service-file", "is for mode sidecar only: mode dns-proxy has no proxy to register")
+		return
+	}
+	for _, flag := range []string{"proxy-id", "proxy-id-path"} {
+		if l.isSet(flag) {
+			l.refuse(flag, "contradicts "+file+": the proxy ID follows from the service file")
+		}
+	}
+	if l.isSet("proxy-node-id") {
+		l.refuse("proxy-node-id", "contradicts "+file+": podplane registers on a node that it knows by name, see -proxy-node-name")
+	}
+}
+
 func (l *loader) validateSidecar() {
-	if l.cfg.Proxy.ID == "" {
+	switch id := l.cfg.Proxy.ID; {
+	case id == "" && l.cfg.Registration.ServiceFile != "": // which gives it
+	case id == "":
 		l.requireOne("proxy-id", "proxy-id-path", "in mode sidecar")
-	} else if !isPlainID(l.cfg.Proxy.ID) {
+	case !isPlainID(id):
 		l.refuse("proxy-id", "must be without white space and control characters")
 	}
 	if l.cfg.XDSServer.BindAddr == "" && l.isSet("xds-bind-port") {

@@ -17,6 +17,7 @@ import (
 	"podplane/envoy"
 	"podplane/lifecycle"
 	"podplane/metrics"
+	"podplane/selfregister"
 	"podplane/serverconn"
 	"podplane/xdsproxy"
 )
@@ -60,8 +61,10 @@ type Dataplane struct {
 	about      about
 	lifecycle  *lifecycle.Server
 	dns        *dnsproxy.Server // nil if turned off
-	metrics    *metrics.Server  // nil if its default address was taken
-	metricsErr error            // why
+	definition *selfregister.Definition
+	registrar  *selfregister.Registrar // nil if somebody else registers the proxy
+	metrics    *metrics.Server         // nil if its default address was taken
+	metricsErr error                   // why
 	telemetry  telemetry
 
 	unbind []func() error // gives back what New bound, if Run is not reached
@@ -76,17 +79,22 @@ func New(o Options) (*Dataplane, error) {
 	if o.Stdout == nil {
 		o.Stdout = os.Stdout
 	}
-	d := &Dataplane{
-		config:    o.Config,
-		log:       o.Log,
-		stdout:    o.Stdout,
-		signal:    o.Signals,
-		registry:  metrics.NewRegistry(metrics.BuildInfo{Version: o.Version, Revision: o.Revision}),
-		readiness: &lifecycle.Readiness{},
-		about:     newAbout(o),
-		resumed:   make(chan struct{}),
+	definition, err := readServiceFile(&o)
+	if err != nil {
+		return nil, err
 	}
-	d.tasks = addTasks(d.readiness, o.Config.Mode)
+	d := &Dataplane{
+		config:     o.Config,
+		definition: definition,
+		log:        o.Log,
+		stdout:     o.Stdout,
+		signal:     o.Signals,
+		registry:   metrics.NewRegistry(metrics.BuildInfo{Version: o.Version, Revision: o.Revision}),
+		readiness:  &lifecycle.Readiness{},
+		about:      newAbout(o),
+		resumed:    make(chan struct{}),
+	}
+	d.tasks = addTasks(d.readiness, o.Config)
 	for _, build := range d.builders() {
 		if err := build(); err != nil {
 			return nil, errors.Join(err, d.Close())
@@ -111,7 +119,7 @@ func (d *Dataplane) builders() []func() error {
 		return []func() error{d.buildTelemetry, d.buildSession, d.buildDNS, d.buildMetrics, d.buildLifecycle}
 	}
 	return []func() error{
-		d.buildTelemetry, d.buildEnvoy, d.buildSession, d.buildXDS, d.buildDNS, d.buildMetrics, d.buildLifecycle,
+		d.buildTelemetry, d.buildEnvoy, d.buildSession, d.buildXDS, d.buildDNS, d.buildMetrics, d.buildLifecycle, d.buildRegistrar,
 	}
 }
 
@@ -138,7 +146,6 @@ func (d *Dataplane) Run(ctx context.Context) error {
 		group.Add(func() error { return execute(ctx) }, func(error) { cancel() })
 	}
 	add(d.drainer.Run)
-	add(d.session.Run)
 	add(d.lifecycle.Run)
 	add(d.logLevel.Run)
 	add(d.runMetrics)
@@ -155,5 +162,6 @@ func (d *Dataplane) Run(ctx context.Context) error {
 	}
 	add(envoy.NewReaper(d.log.Named("reaper")).Run)
 	add(func(ctx context.Context) error { return d.drainer.Signals(ctx, d.signal) })
+	d.addSession(ctx, &group)
 	return group.Run()
 }

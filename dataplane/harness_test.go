@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,10 +70,14 @@ func load(t *testing.T, args ...string) *config.Config {
 		t.Fatal(err)
 	}
 	ip := loopback()
-	c, err := config.Load(append([]string{
-		"-proxy-id=web-sidecar-proxy", "-proxy-node-name=node-1", "-envoy-executable-path=" + self,
+	own := []string{
+		"-proxy-node-name=node-1", "-envoy-executable-path=" + self,
 		"-envoy-admin-bind-address=" + ip, "-graceful-addr=" + ip, "-telemetry-prom-merge-bind-addr=" + ip,
-	}, args...), func(string) (string, bool) { return "", false })
+	}
+	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "-service-file=") }) {
+		own = append(own, "-proxy-id=web-sidecar-proxy")
+	}
+	c, err := config.Load(append(own, args...), func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ var summarised = map[string]described{
 // describe lists all metrics of a sidecar with everything turned on.
 func describe(t *testing.T) []described {
 	t.Helper()
-	s, err := prepare(t, (&fakeConsul{}).start(t), "-consul-dns-bind-port=0")
+	s, err := prepare(t, (&fakeConsul{}).start(t), "-consul-dns-bind-port=0", "-service-file="+serviceFile(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestMetricsDocuments(t *testing.T) {
 // type as far as guess needs it.
 func TestMetricsAreNamedByType(t *testing.T) {
 	t.Parallel()
-	components := []string{"build", "serverconn", "xds", "envoy", "lifecycle", "dns", "scrape", "go", "process"}
+	components := []string{"build", "serverconn", "xds", "envoy", "lifecycle", "dns", "scrape", "registration", "go", "process"}
 	for _, r := range describe(t) {
 		if r.kind != "" && r.kind != guess(r.name) && !strings.HasPrefix(r.name, "consul_dataplane_") {
 			t.Errorf("%s is a %s and would be taken for a %s", r.name, r.kind, guess(r.name))

@@ -134,6 +134,9 @@ func (d *Dataplane) buildMetrics() error {
 
 func (d *Dataplane) buildLifecycle() error {
 	drain := drainConfig(d.config)
+	if d.definition != nil {
+		drain = fitRegistration(drain)
+	}
 	drain.Proxy = lifecycle.Proxy(noProxy{})
 	if d.supervisor != nil {
 		drain.Proxy = d.supervisor

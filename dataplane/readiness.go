@@ -20,13 +20,18 @@ type tasks struct {
 	consul *lifecycle.Task // the session has been established once
 	live   *lifecycle.Task // the Envoy that runs is LIVE
 	config *lifecycle.Task // it has accepted clusters and listeners
+	// registration is in the catalog; nil if somebody else sees to it.
+	registration *lifecycle.Task
 }
 
 // addTasks is called by New: a task that were added later would leave a moment in
 // which nothing is pending, and a probe could take the pod for ready.
-func addTasks(r *lifecycle.Readiness, mode config.Mode) tasks {
+func addTasks(r *lifecycle.Readiness, c *config.Config) tasks {
 	t := tasks{consul: r.Add("consul session")}
-	if mode == config.ModeSidecar {
+	if c.Registration.ServiceFile != "" {
+		t.registration = r.Add(registrationTask)
+	}
+	if c.Mode == config.ModeSidecar {
 		t.live = r.Add("envoy live")
 		t.config = r.Add("envoy configuration")
 	}

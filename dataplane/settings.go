@@ -14,6 +14,7 @@ import (
 	"podplane/envoybootstrap"
 	"podplane/lifecycle"
 	"podplane/metrics"
+	"podplane/selfregister"
 	"podplane/serverconn"
 	"podplane/xdsproxy"
 )
@@ -125,6 +126,18 @@ func lifecycleConfig(c config.Lifecycle) lifecycle.ServerConfig {
 		ShutdownPath: c.ShutdownPath,
 		StartupPath:  c.StartupPath,
 		StartupGrace: c.StartupGracePeriod,
+	}
+}
+
+func registrationConfig(c *config.Config) selfregister.Config {
+	r := c.Registration
+	return selfregister.Config{
+		Node:      c.Proxy.NodeName,
+		Instance:  selfregister.Instance(r.ServiceFile),
+		Namespace: c.Proxy.Namespace,
+		Partition: c.Proxy.Partition,
+		HTTPPort:  r.HTTPPort,
+		Plain:     r.HTTPTLSDisabled,
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"podplane/envoybootstrap"
 	"podplane/lifecycle"
 	"podplane/metrics"
+	"podplane/selfregister"
 	"podplane/serverconn"
 	"podplane/xdsproxy"
 )
@@ -33,6 +34,8 @@ type parts struct {
 	Lifecycle lifecycle.ServerConfig
 	Proxy     serverconn.ProxyRef
 	Bootstrap envoybootstrap.Config
+
+	Registration selfregister.Config
 }
 
 func translate(c *config.Config) parts {
@@ -47,6 +50,8 @@ func translate(c *config.Config) parts {
 		Lifecycle: lifecycleConfig(c.Lifecycle),
 		Proxy:     proxyRef(c.Proxy),
 		Bootstrap: bootstrapConfig(c),
+
+		Registration: registrationConfig(c),
 	}
 }
 
@@ -73,6 +78,8 @@ var notFromSettings = []string{
 	"Lifecycle.Drainer", "Lifecycle.Readiness", "Lifecycle.WaitLive", "Lifecycle.Alive", "Lifecycle.LogLevel", "Lifecycle.Status",
 	"Bootstrap.XDS.Address", "Bootstrap.XDS.Secret", "Bootstrap.Prometheus.Merge.Host",
 	"Bootstrap.Prometheus.Merge.Port", "Bootstrap.Getenv",
+	"Registration.Definition", "Registration.Server", "Registration.Changes", "Registration.Redact", "Registration.Ready",
+	"Registration.Draining", "Registration.Report", "Registration.Registerer",
 	// Left at their defaults.
 	"Admin.Timeout", "Admin.DumpTimeout", "Envoy.MaxBackoff", "Envoy.QuitTimeout", "Envoy.TermTimeout",
 	"Envoy.KillTimeout", "Envoy.LivePoll", "Envoy.Stdout", "Envoy.Stderr", "Drain.Poll", "Metrics.MaxInFlight",
@@ -213,6 +220,7 @@ func TestTranslation(t *testing.T) {
 		"-telemetry-prom-ca-certs-path=" + folder, "-telemetry-prom-cert-file=/prom-cert", "-telemetry-prom-key-file=/prom-key",
 		"-telemetry-prom-service-metrics-url=http://127.0.0.1:1/a,http://127.0.0.1:2/b", "-telemetry-prom-scrape-path=/scrape",
 		"-telemetry-prom-merge-port=1005", "-telemetry-prom-merge-bind-addr=127.0.0.6", "-telemetry-prom-scrape-max-bytes=10",
+		"-consul-http-port=1007", "-consul-http-tls-disabled",
 		"--", "--envoy-argument",
 	}, func(string) (string, bool) { return "", false })
 	if err != nil {
@@ -261,6 +269,9 @@ func TestTranslation(t *testing.T) {
 			Prometheus: envoybootstrap.Prometheus{
 				ScrapePath: "/scrape", CertFile: "/prom-cert", KeyFile: "/prom-key", CADir: folder, CABundle: ca,
 			},
+		},
+		Registration: selfregister.Config{
+			Node: "node", Instance: selfregister.Instance(""), Namespace: "ns", Partition: "part", HTTPPort: 1007, Plain: true,
 		},
 	}
 	got := leaves(reflect.ValueOf(translate(c)), "")

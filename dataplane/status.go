@@ -28,6 +28,12 @@ func (d *Dataplane) sections() []lifecycle.Section {
 		{Name: "consul", Get: func(context.Context) (any, error) { return d.session.Status(), nil }},
 		{Name: "metrics", Get: d.metricsSection},
 	}
+	if d.definition != nil {
+		// Not d.registrar, which is made after the server that shows this.
+		sections = append(sections, lifecycle.Section{
+			Name: "registration", Get: func(context.Context) (any, error) { return d.registrar.Status(), nil },
+		})
+	}
 	if d.supervisor == nil {
 		return sections
 	}
