@@ -25,7 +25,7 @@ func FuzzMerge(f *testing.F) {
 		"x_total 1\n# TYPE x_total counter\nx 1\nx_created 5\n# UNIT x y\n# TYPE h histogram\nh_created 1\n",
 		"# TYPE c counter\n# UNIT c_s s\nc_total{a=\"1\"} 5 1.5 # {t=\"x\"} 0.5 1.2\nc_created{a=\"1\"} 9\nc 1\n# TYPE g gaugehistogram\ng_bucket{le=\"1\"} 1\ng_gsum -1\n# EOF\n",
 		"# TYPE i info\ni_info{v=\"1\"} 1\ni 2\n# TYPE e stateset\ne{e=\"a\"} 1\n# EOF",
-		"", "#", "# HELP", "# TYPE x", "{}", "x{", "x{a", "x{a=\"\\",
+		"# HELP x \rh\nx 1\n", "", "#", "# HELP", "# TYPE x", "{}", "x{", "x{a", "x{a=\"\\",
 	} {
 		f.Add([]byte(seed), false)
 		f.Add([]byte(seed), true)

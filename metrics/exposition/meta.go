@@ -73,7 +73,9 @@ func (s *scanner) metadata(f *family, keyword string, text []byte) error {
 			return nil
 		}
 		// A carriage return is written as a blank, and blanks before a text are no part of it.
-		text = bytes.TrimLeft(text, " \t\r")
+		trimmed := bytes.TrimLeft(text, " \t\r")
+		f.dirtyMeta = f.dirtyMeta || len(trimmed) < len(text)
+		text = trimmed
 		f.hasHelp, f.help = true, text
 		f.plainHelp = bytes.IndexByte(text, '\\') < 0 && bytes.IndexByte(text, '"') < 0
 		if len(text) == 0 || !f.plainHelp && !bytes.Equal(text, escapeHelp(unescapeHelp(text), s.e.format)) ||
