@@ -19,7 +19,11 @@ import (
 
 // buildArgs make a static, stripped binary: a third smaller, and it runs in any image.
 func (s Server) buildArgs() []string {
-	args := []string{"build", "-trimpath", "-ldflags", "-s -w"}
+	ldflags := "-s -w"
+	if s.LinkerFlags != "" {
+		ldflags += " " + s.LinkerFlags
+	}
+	args := []string{"build", "-trimpath", "-ldflags", ldflags}
 	if s.Tags != "" {
 		args = append(args, "-tags", s.Tags)
 	}

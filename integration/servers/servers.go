@@ -28,6 +28,8 @@ type Server struct {
 	Package string
 	// Tags are build tags, comma separated.
 	Tags string
+	// LinkerFlags go to the linker besides those that strip the binary.
+	LinkerFlags string
 	// Env names an environment variable that may point at a binary to use instead.
 	Env string
 	// BuildTime is about how long a build takes on two idle cores with an empty build cache,
@@ -68,8 +70,46 @@ func Promtool() Server {
 	return s
 }
 
+// etcd, kube-apiserver and kube-controller-manager together are a Kubernetes without nodes, see kubetest.
+
+// Etcd is where kube-apiserver keeps its objects.
+func Etcd() Server {
+	return Server{
+		Name:      "etcd",
+		Version:   "3.6.16",
+		Package:   "go.etcd.io/etcd/server/v3",
+		Env:       "PODPLANE_TEST_ETCD",
+		BuildTime: 90 * time.Second,
+	}
+}
+
+// KubeAPIServer is Kubernetes' API server.
+func KubeAPIServer() Server {
+	return Server{
+		Name:    "kube-apiserver",
+		Folder:  "kubernetes",
+		Version: "1.36.3",
+		Package: "k8s.io/kubernetes/cmd/kube-apiserver",
+		// Without them it says that it is v0.0.0, and whoever asks for its version would be misled.
+		LinkerFlags: "-X k8s.io/component-base/version.gitVersion=v1.36.3" +
+			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
+		Env:       "PODPLANE_TEST_KUBE_APISERVER",
+		BuildTime: 8 * time.Minute,
+	}
+}
+
+// KubeControllerManager makes pods of Deployments and Jobs, EndpointSlices of Services, and default ServiceAccounts.
+func KubeControllerManager() Server {
+	s := KubeAPIServer()
+	s.Name, s.Env, s.BuildTime = "kube-controller-manager", "PODPLANE_TEST_KUBE_CONTROLLER_MANAGER", 2*time.Minute
+	s.Package = "k8s.io/kubernetes/cmd/kube-controller-manager"
+	return s
+}
+
 // All returns every server, in the order in which they are built.
-func All() []Server { return []Server{Consul(), Prometheus(), Promtool()} }
+func All() []Server {
+	return []Server{Consul(), Prometheus(), Promtool(), Etcd(), KubeAPIServer(), KubeControllerManager()}
+}
 
 func (s Server) folder() string {
 	if s.Folder != "" {
