@@ -51,6 +51,37 @@ promtool: ## Build promtool, the judge of expositions, and the Envoy stand-in in
 clean: ## Remove what was built in the tree; the cache folder stays
 	rm -rf bin $(COVERAGE_PROFILE)
 
+##@ Image
+
+include versions.env # the pinned images: ENVOY_IMAGE, BASE_IMAGE and so on
+
+PLATFORMS ?= linux/$(shell go env GOARCH)
+TAG       ?= dev
+
+.PHONY: image
+image: image-binaries ## Build the images for PLATFORMS (this machine's) with what is at hand: registry or local
+	@go run $(TAGS) ./integration/images/build -platforms "$(PLATFORMS)" -tag $(TAG) \
+		-version $(VERSION) -revision $(REVISION) -created "$(shell git show -s --format=%cI 2>/dev/null)"
+
+# Static binaries for each platform, in bin/linux/ARCH, where the Dockerfile takes them from.
+.PHONY: image-binaries
+image-binaries:
+	@for platform in $$(echo "$(PLATFORMS)" | tr , ' '); do \
+		echo "binaries for $$platform"; \
+		export CGO_ENABLED=0 GOOS=$${platform%%/*} GOARCH=$${platform##*/}; \
+		go build $(BUILD_TAGS) -trimpath -ldflags "$(LDFLAGS)" -o bin/$$platform/ ./cmd/... && \
+		go build $(TAGS) -trimpath -ldflags "-s -w" -o bin/$$platform/podplane-example ./integration/compose/app || exit 1; \
+	done
+
+.PHONY: compose
+compose: image ## Bring deploy/compose up, check what it is to show, take it down
+	@go run $(TAGS) ./integration/compose
+
+.PHONY: envoy
+envoy: ## Take the pinned Envoy out of its image into bin/envoy (needs a registry); ENVOY=$$PWD/bin/envoy makes tests use it
+	@mkdir -p bin && id=$$(docker create $(ENVOY_IMAGE)) && { docker cp $$id:/usr/local/bin/envoy bin/envoy; code=$$?; \
+		docker rm $$id >/dev/null; exit $$code; } && bin/envoy --version
+
 ##@ Run
 
 .PHONY: demo

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -56,8 +57,8 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request) {
 func (s *service) compose(r *http.Request) (code int, text string) {
 	if s.upstream == "" {
 		text = "this is " + s.name
-		if cert := r.Header.Get(clientCertHeader); cert != "" {
-			text += ", called with the certificate " + cert
+		if caller := caller(r.Header.Get(clientCertHeader)); caller != "" {
+			text += ", called by " + caller
 		}
 		return http.StatusOK, text
 	}
@@ -75,4 +76,11 @@ func (s *service) compose(r *http.Request) (code int, text string) {
 		return http.StatusBadGateway, err.Error()
 	}
 	return resp.StatusCode, fmt.Sprintf("%s was answered: %s", s.name, body)
+}
+
+// caller gives the URI of the certificate in the last element of the header: the one that its own proxy appended.
+func caller(header string) string {
+	_, uri, _ := strings.Cut(header[strings.LastIndex(header, ",")+1:], "URI=")
+	uri, _, _ = strings.Cut(uri, ";")
+	return uri
 }

@@ -1,0 +1,18 @@
+# The service api, in the form of Consul's agents; podplane registers it.
+service {
+  name = "api"
+  port = 8080
+
+  check {
+    name     = "application"
+    http     = "http://127.0.0.1:8080/health"
+    interval = "2s"
+    timeout  = "1s"
+  }
+
+  connect {
+    sidecar_service {
+      port = 20000
+    }
+  }
+}
