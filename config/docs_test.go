@@ -14,7 +14,9 @@ import (
 // With -update it rewrites them.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
-	for name, path := range map[string]string{"README": "../README.md", "reference": "../docs/reference/settings.md"} {
+	for name, path := range map[string]string{
+		"README": "../README.md", "reference": "../docs/reference/settings.md", "companion": "../docs/reference/injector-settings.md",
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			data, err := os.ReadFile(path) // #nosec G304 -- a constant
@@ -29,7 +31,11 @@ func TestDocuments(t *testing.T) {
 			if !found || !closed {
 				t.Fatalf("%s is without the lines %s and %s", path, MarkdownBegin, MarkdownEnd)
 			}
-			want := before + MarkdownBegin + "\n" + Markdown() + MarkdownEnd + after
+			table := Markdown()
+			if name == "companion" {
+				table = CompanionMarkdown()
+			}
+			want := before + MarkdownBegin + "\n" + table + MarkdownEnd + after
 			if want == string(data) {
 				return
 			}

@@ -102,7 +102,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte(`{"consul":{"credentials":{"login":{"meta":{"a":null}}}},"dnsServer":{"recursors":["::1%x"]}} x`))
 	f.Add([]byte(`{"a":{"a":[[[[]]]]},"a":1,"\ud800":2}`))
 	f.Fuzz(func(t *testing.T, contents []byte) {
-		l := newLoader()
+		l := newLoader(Settings())
 		l.apply(l.parseFile("c.json", contents))
 		l.adoptDeprecated()
 		l.validate()

@@ -6,9 +6,12 @@ import "encoding/json"
 
 // Default returns the Config that consists of defaults alone. It is not valid in
 // itself: the servers' addresses and the proxy ID have no default.
-func Default() *Config {
+func Default() *Config { return defaults(Settings()) }
+
+// defaults fills the fields of a table with its defaults.
+func defaults(table []Setting) *Config {
 	c := &Config{sources: map[string]string{}}
-	for _, s := range Settings() {
+	for _, s := range table {
 		if s.Default == "" || s.AliasOf != "" {
 			continue
 		}
@@ -28,7 +31,7 @@ func Default() *Config {
 // every source, even where a stronger source overrides it. With -help or -version
 // there is no error, so that help can be had for a broken command line.
 func Load(args []string, lookupEnv func(string) (string, bool)) (*Config, error) {
-	l := newLoader()
+	l := newLoader(Settings())
 	flags := l.parseArgs(args)
 	l.apply(l.readFile(flags))
 	l.apply(l.readEnv(lookupEnv))
@@ -52,7 +55,7 @@ func Load(args []string, lookupEnv func(string) (string, bool)) (*Config, error)
 // which runs beside it with the same environment: nothing is required, and what
 // is given is checked one by one.
 func LoadLifecycle(args []string, lookupEnv func(string) (string, bool)) (Lifecycle, error) {
-	l := newLoader()
+	l := newLoader(Settings())
 	flags := l.parseArgs(args)
 	l.apply(l.readFile(flags))
 	l.apply(l.readEnv(lookupEnv))
@@ -75,8 +78,8 @@ type loader struct {
 	refused map[string]bool
 }
 
-func newLoader() *loader {
-	l := &loader{cfg: Default(), table: Settings(), byFlag: map[string]Setting{}, refused: map[string]bool{}}
+func newLoader(table []Setting) *loader {
+	l := &loader{cfg: defaults(table), table: table, byFlag: map[string]Setting{}, refused: map[string]bool{}}
 	for _, s := range l.table {
 		l.byFlag[s.Flag] = s
 	}

@@ -70,7 +70,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 				if name == "environment" && s.Env == "" || name == "config file" && s.Key == "" {
 					continue
 				}
-				l := newLoader()
+				l := newLoader(Settings())
 				l.apply(read(l))
 				if len(l.problems) > 0 {
 					t.Fatalf("%s: %v", name, l.problems)

@@ -15,10 +15,12 @@ const (
 
 // Markdown returns the settings as tables, one per heading, for the README and
 // the reference. A test keeps the documents equal to it.
-func Markdown() string {
+func Markdown() string { return markdown(Settings()) }
+
+func markdown(table []Setting) string {
 	var b strings.Builder
 	group := ""
-	for _, s := range Settings() {
+	for _, s := range table {
 		if s.Group != group {
 			if group != "" {
 				b.WriteString("\n")

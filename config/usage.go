@@ -22,11 +22,13 @@ as unset. Switches take no value, or one after "=": -log-json=false.
 `
 
 // Usage writes the help: every setting under its heading.
-func Usage(w io.Writer) error {
+func Usage(w io.Writer) error { return usage(w, usageHead, Settings()) }
+
+func usage(w io.Writer, head string, table []Setting) error {
 	out := bufio.NewWriter(w)
-	_, _ = out.WriteString(usageHead)
+	_, _ = out.WriteString(head)
 	group := ""
-	for _, s := range Settings() {
+	for _, s := range table {
 		if s.Group != group {
 			group = s.Group
 			_, _ = fmt.Fprintf(out, "\n%s:\n", group)
