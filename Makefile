@@ -124,6 +124,14 @@ soak: build test-servers ## Lose and let expire tokens, start and stop a datapla
 	PODPLANE_SOAK=1 go test $(TAGS) -race -timeout 30m -run '^TestSoak' ./integration/
 	go run $(TAGS) ./integration/soak -starts $(SOAK_CYCLES) -crashes $(SOAK_CYCLES)
 
+# A second dataplane to measure beside ours, any that takes the flags of consul-dataplane.
+VS ?=
+BENCH_FLAGS ?=
+
+.PHONY: bench
+bench: build ## Measure bin/podplane, with VS=PATH beside another dataplane; the machine should have nothing else to do
+	go run $(TAGS) ./integration/bench -bin bin/podplane $(if $(VS),-vs $(VS)) $(BENCH_FLAGS)
+
 .PHONY: dns-bench
 dns-bench: build test-servers ## Measure the DNS proxy; the machine should have nothing else to do
 	PODPLANE_DNS_BENCH=1 go test $(TAGS) -count 1 -v -run '^(TestDNSLatency|TestDNSBurst)$$' ./integration

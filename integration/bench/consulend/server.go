@@ -85,7 +85,8 @@ func (s *server) GetEnvoyBootstrapParams(context.Context, *pbdataplane.GetEnvoyB
 		return nil, err
 	}
 	return &pbdataplane.GetEnvoyBootstrapParamsResponse{
-		Identity: "web", Service: "web", NodeName: "node-1", Datacenter: "dc1", Config: config,
+		Identity: "web", NodeName: "node-1", Datacenter: "dc1", Config: config,
+		Service: "web", //nolint:staticcheck // Consul sends it, and older dataplanes know nothing else
 	}, nil
 }
 

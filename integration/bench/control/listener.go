@@ -69,9 +69,13 @@ func (s *Listener) Next(ctx context.Context, role string) (*Peer, error) {
 	}
 }
 
-// Close hangs up on all programs, which ends them.
+// Close hangs up on all programs, which ends them. It may be called again.
 func (s *Listener) Close() error {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
 	s.closed = true
 	err := s.l.Close()
 	for _, p := range s.peers {

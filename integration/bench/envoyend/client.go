@@ -95,7 +95,7 @@ func (c *client) run(ctx context.Context) {
 		if received {
 			pause = retryBase
 		}
-		timer := time.NewTimer(rand.N(pause)) //nolint:gosec // no secret depends on it
+		timer := time.NewTimer(rand.N(pause))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

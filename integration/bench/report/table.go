@@ -131,5 +131,5 @@ func Insert(path, table string) error {
 			strings.TrimSpace(beginMark), strings.TrimSpace(endMark))
 	}
 	text := string(before) + beginMark + table + endMark + string(after)
-	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // documentation is for everyone
+	return os.WriteFile(path, []byte(text), 0o644)
 }
