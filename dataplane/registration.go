@@ -49,6 +49,7 @@ func readServiceFile(o *Options) (*selfregister.Definition, error) {
 		}
 	}
 	o.Config = &c
+	o.Log.Info("service file read", "path", file, "service_id", definition.ID, "proxy_id", c.Proxy.ID, "node", c.Proxy.NodeName)
 	return definition, nil
 }
 

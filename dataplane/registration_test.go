@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"podplane/config"
 	"podplane/lifecycle"
 	"podplane/selfregister"
@@ -171,7 +173,7 @@ func TestServiceFileDecides(t *testing.T) {
 		c.Registration.ServiceFile = file
 		return c
 	}
-	o := Options{Config: given()}
+	o := Options{Config: given(), Log: hclog.NewNullLogger()}
 	if _, err := readServiceFile(&o); err != nil {
 		t.Fatal(err)
 	}

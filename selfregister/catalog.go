@@ -63,6 +63,13 @@ func (e *AnswerError) Error() string {
 	return fmt.Sprintf("%s: HTTP %d: %s", e.Operation, e.Code, e.Words)
 }
 
+// noServerError says why there is no server to talk to at this moment. Whoever
+// looks for one says so in the log, too.
+type noServerError struct{ err error }
+
+func (e *noServerError) Error() string { return "wait for a Consul server: " + e.err.Error() }
+func (e *noServerError) Unwrap() error { return e.err }
+
 // isRefusal tells whether an error is an answer that another server would give,
 // too, as opposed to servers that are away or have no leader.
 func isRefusal(err error) bool {
@@ -129,7 +136,7 @@ func (c *catalog) base(s *Server) string {
 func (c *catalog) do(ctx context.Context, r request) (sent bool, err error) {
 	server, err := c.server()
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", r.operation, err)
+		return false, &noServerError{err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -206,5 +206,5 @@ func (d *decoder) textMap(p *map[string]string) field {
 
 // refuse is for keys that Consul knows and that cannot be had here.
 func (d *decoder) refuse(because string) field {
-	return func(path string, values []member) { d.fail(values[0].line, path, "is not supported: %s", because) }
+	return d.single(func(path string, m member) { d.fail(m.line, path, "is not supported: %s", because) })
 }

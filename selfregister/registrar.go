@@ -229,7 +229,10 @@ func (r *Registrar) note(err error) {
 		}
 	}
 	r.mu.Unlock()
+	var noServer *noServerError
 	switch {
+	case errors.As(err, &noServer):
+		r.log.Debug("waiting to register the service", "error", err)
 	case err == nil && (!was || r.logged != ""):
 		r.logged = ""
 		r.log.Info("registered", "node", r.cfg.Node, "service_id", r.cfg.Definition.ID, "proxy_id", r.cfg.Definition.ProxyID())

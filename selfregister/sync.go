@@ -69,7 +69,7 @@ func (r *Registrar) address(ctx context.Context) (string, error) {
 	}
 	s, err := r.cfg.Server()
 	if err != nil {
-		return "", fmt.Errorf("find out the own address: %w", err)
+		return "", &noServerError{err}
 	}
 	// This sends nothing: the kernel looks up the route.
 	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", net.JoinHostPort(s.Host, strconv.Itoa(defaultHTTPPort)))

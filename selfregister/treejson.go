@@ -39,6 +39,9 @@ func (r *jsonReader) token() (json.Token, error) {
 	if errors.As(err, &syntax) {
 		end = min(syntax.Offset, int64(len(r.data)))
 	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		end = int64(len(r.data))
+	}
 	if end > r.counted {
 		r.line += bytes.Count(r.data[r.counted:end], []byte("\n"))
 		r.counted = end
