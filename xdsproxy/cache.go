@@ -10,6 +10,7 @@ import (
 // cache is the last-known-good configuration: for each type the resources that
 // Envoy has accepted, as the server encoded them. A new Envoy is served from it.
 // It holds private keys and leaves the process only by a Store. Its owner locks.
+// What is put belongs to it.
 type cache struct {
 	types map[string]map[string]resource // by type URL, then by name
 	dirty bool                           // changed since the last snapshot
@@ -48,8 +49,11 @@ func (c *cache) names(typeURL string) []string {
 // hold.
 func (c *cache) retain(typeURL string, held map[string]string) {
 	before := len(c.types[typeURL])
-	maps.DeleteFunc(c.types[typeURL], func(name string, _ resource) bool {
+	maps.DeleteFunc(c.types[typeURL], func(name string, r resource) bool {
 		_, ok := held[name]
+		if !ok {
+			r.free()
+		}
 		return !ok
 	})
 	c.dirty = c.dirty || len(c.types[typeURL]) != before
@@ -62,12 +66,14 @@ func (c *cache) put(typeURL, name string, r resource) {
 	if held[name].version != r.version {
 		c.dirty = true
 	}
+	held[name].free()
 	held[name] = r
 }
 
 func (c *cache) remove(typeURL string, names []string) {
 	for _, name := range names {
-		if _, ok := c.types[typeURL][name]; ok {
+		if r, ok := c.types[typeURL][name]; ok {
+			r.free()
 			delete(c.types[typeURL], name)
 			c.dirty = true
 		}

@@ -92,6 +92,37 @@ func (c *cursor) bytes(n int) ([]byte, error) {
 	return out, nil
 }
 
+// body returns the next n bytes: a reference to them if they are shareFrom or
+// more, else a copy.
+func (c *cursor) body(n, shareFrom int) (mem.BufferSlice, error) {
+	if n >= shareFrom {
+		return c.share(n)
+	}
+	b, err := c.bytes(n)
+	return mem.BufferSlice{mem.SliceBuffer(b)}, err
+}
+
+// share returns the next n bytes where they lie, with references to the buffers.
+func (c *cursor) share(n int) (mem.BufferSlice, error) {
+	if n < 0 || n > c.end-c.offset {
+		return nil, errTruncated
+	}
+	var out mem.BufferSlice
+	c.offset += n
+	for n > 0 {
+		if !c.fill() {
+			out.Free()
+			return nil, errTruncated
+		}
+		b := c.chunks[c.next-1]
+		start, step := b.Len()-len(c.chunk), min(n, len(c.chunk))
+		out = append(out, b.Slice(start, start+step))
+		c.chunk = c.chunk[step:]
+		n -= step
+	}
+	return out, nil
+}
+
 // length reads the length of a length-delimited field and checks that it fits.
 func (c *cursor) length() (int, error) {
 	v, err := c.varint()

@@ -64,8 +64,10 @@ type resourceRef struct {
 // resource is one Resource message, held apart from the response it came in.
 type resource struct {
 	version string
-	body    []byte
+	body    mem.BufferSlice // a reference, which its holder gives back with free
 }
+
+func (r resource) free() { r.body.Free() }
 
 func parseRequest(data mem.BufferSlice) (request, error) {
 	var r request
@@ -241,12 +243,13 @@ func (r request) encode() []byte {
 
 // encodeResponse gives a response of resources that are held here. The bodies
 // are referred to, not copied.
-func encodeResponse(typeURL, nonce string, bodies [][]byte, removed []string) *frame {
+func encodeResponse(typeURL, nonce string, bodies []mem.BufferSlice, removed []string) *frame {
 	var data mem.BufferSlice
 	for _, body := range bodies {
 		head := protowire.AppendTag(nil, responseResources, protowire.BytesType)
-		head = protowire.AppendVarint(head, uint64(len(body)))
-		data = append(data, mem.SliceBuffer(head), mem.SliceBuffer(body))
+		head = protowire.AppendVarint(head, uint64(body.Len()))
+		body.Ref()
+		data = append(append(data, mem.SliceBuffer(head)), body...)
 	}
 	tail := appendStrings(nil, responseTypeURL, typeURL)
 	tail = appendStrings(tail, responseNonce, nonce)
@@ -271,17 +274,21 @@ func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
 	return protowire.AppendBytes(b, v)
 }
 
-// extract copies bytes out of a message that lies in several buffers. The refs
-// must be in ascending order, as parseResponse gives them.
-func extract(data mem.BufferSlice, refs []resourceRef) ([][]byte, error) {
+// extract takes the resources out of a message that lies in several buffers:
+// large ones, of at least shareFrom bytes, as references to those buffers, small
+// ones as copies. The refs must be in ascending order, as parseResponse gives them.
+func extract(data mem.BufferSlice, refs []resourceRef, shareFrom int) ([]mem.BufferSlice, error) {
 	c := newCursor(data)
-	bodies := make([][]byte, len(refs))
+	bodies := make([]mem.BufferSlice, len(refs))
 	for i, ref := range refs {
-		if err := c.skip(ref.offset - c.offset); err != nil {
-			return nil, err
+		err := c.skip(ref.offset - c.offset)
+		if err == nil {
+			bodies[i], err = c.body(ref.end-ref.offset, shareFrom)
 		}
-		var err error
-		if bodies[i], err = c.bytes(ref.end - ref.offset); err != nil {
+		if err != nil {
+			for _, b := range bodies[:i] {
+				b.Free()
+			}
 			return nil, err
 		}
 	}

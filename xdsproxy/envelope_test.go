@@ -70,7 +70,7 @@ func TestParseResponseFindsTheBodies(t *testing.T) {
 		if r.typeURL != clusterType || r.nonce != "n" || !slices.Equal(r.removed, []string{"x", "y"}) || len(r.resources) != 3 {
 			t.Fatalf("in chunks of %d: %+v", n, r)
 		}
-		bodies, err := extract(data, r.resources)
+		bodies, err := extract(data, r.resources, 200)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,13 +143,13 @@ func FuzzParseResponse(f *testing.F) {
 			!slices.Equal(r.removed, want.GetRemovedResources()) {
 			t.Fatalf("walker %+v, library %v", r, want)
 		}
-		bodies, err := extract(chop(b, max(1, n%64)), r.resources)
+		bodies, err := extract(chop(b, max(1, n%64)), r.resources, max(1, n%7))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i, ref := range r.resources {
 			res := &discoveryv3.Resource{}
-			if err := proto.Unmarshal(bodies[i], res); err != nil {
+			if err := proto.Unmarshal(bodies[i].Materialize(), res); err != nil {
 				t.Fatalf("body %d: %v", i, err)
 			}
 			if !proto.Equal(res, want.GetResources()[i]) || res.GetName() != ref.name || res.GetVersion() != ref.version {

@@ -15,6 +15,7 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -271,3 +272,6 @@ func resourceOf(name, version, body string) *discoveryv3.Resource {
 		Resource: &anypb.Any{TypeUrl: clusterType, Value: []byte(body)},
 	}
 }
+
+// held gives b as the cache holds it.
+func held(b []byte) mem.BufferSlice { return mem.BufferSlice{mem.SliceBuffer(b)} }

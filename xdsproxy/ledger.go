@@ -5,7 +5,14 @@ package xdsproxy
 import (
 	"strconv"
 	"time"
+
+	"google.golang.org/grpc/mem"
 )
+
+// shareFrom is the size in bytes from which a resource is kept where it arrived.
+// It may share its first and last buffer, of 16 KiB each, with others, which then
+// stay with it: for a small one that would be many times its size.
+const shareFrom = 64 << 10
 
 // localGen marks deliveries from the cache; upstream streams count from 1.
 const localGen = 0
@@ -164,13 +171,15 @@ func (l *ledger) keep(s *subscription, d delivery) {
 	if d.gen == localGen {
 		return // it came from there
 	}
-	bodies, err := extract(d.data, d.response.resources)
+	bodies, err := extract(d.data, d.response.resources, shareFrom)
 	if err != nil {
 		return // cannot be: parseResponse has walked the same bytes
 	}
 	for i, ref := range d.response.resources {
 		if s.subscribed(ref.name) {
 			l.cache.put(s.typeURL, ref.name, resource{version: ref.version, body: bodies[i]})
+		} else {
+			bodies[i].Free()
 		}
 	}
 	if d.gen == l.gen && !s.pruned {
@@ -215,7 +224,7 @@ func (l *ledger) serve(s *subscription, r request, known bool, o *orders) {
 		names = l.cache.names(s.typeURL)
 	}
 	d := delivery{gen: localGen}
-	var bodies [][]byte
+	var bodies []mem.BufferSlice
 	for _, name := range names {
 		res, ok := cached[name]
 		if !ok || (s.held[name] == res.version && !l.resend(s, name, res.version)) {

@@ -172,8 +172,8 @@ func TestWildcardWithNames(t *testing.T) {
 func TestAReconnectingEnvoyIsToldWhatVanished(t *testing.T) {
 	t.Parallel()
 	c := newCache()
-	c.put(clusterType, "a", resource{version: "2", body: marshal(t, resourceOf("a", "2", "A"))})
-	c.put(clusterType, "b", resource{version: "1", body: marshal(t, resourceOf("b", "1", "B"))})
+	c.put(clusterType, "a", resource{version: "2", body: held(marshal(t, resourceOf("a", "2", "A")))})
+	c.put(clusterType, "b", resource{version: "1", body: held(marshal(t, resourceOf("b", "1", "B")))})
 	b := newBooks(t, c)
 	_, toEnvoy := b.asks(&deltaRequest{
 		Node: testNode(), TypeUrl: clusterType,

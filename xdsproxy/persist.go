@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -31,11 +32,13 @@ func (c *cache) snapshot() []byte {
 	c.dirty = false
 	var out []byte
 	for typeURL := range c.types {
-		var bodies [][]byte
+		var bodies []mem.BufferSlice
 		for _, name := range c.names(typeURL) {
 			bodies = append(bodies, c.types[typeURL][name].body)
 		}
-		out = appendBytes(out, 1, encodeResponse(typeURL, "", bodies, nil).data.Materialize())
+		f := encodeResponse(typeURL, "", bodies, nil)
+		out = appendBytes(out, 1, f.data.Materialize())
+		f.free()
 	}
 	return out
 }
@@ -58,7 +61,8 @@ func (c *cache) restore(snapshot []byte) error {
 		if err != nil {
 			return err
 		}
-		bodies, err := extract(data, r.resources)
+		// Copies, for a reference would keep the whole snapshot.
+		bodies, err := extract(data, r.resources, math.MaxInt)
 		if err != nil {
 			return err
 		}
