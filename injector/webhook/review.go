@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Request is what a decision is about.
+type Request struct {
+	// Pod is the pod as the API server sent it, as JSON.
+	Pod []byte
+	// Namespace is the pod's; the object itself may leave it out.
+	Namespace string
+}
+
+// Decision is what becomes of a pod. The zero value lets it pass unchanged.
+type Decision struct {
+	// Patch is a JSON patch (RFC 6902); empty leaves the pod as it is.
+	Patch []byte
+	// Warnings are shown to whoever makes the pod.
+	Warnings []string
+	// Refusal says why the pod must not be made; empty lets it pass.
+	Refusal string
+}
+
+// Mutator decides on a pod. An error is a fault of the companion's and not of the
+// pod: the pod is refused with it, and it may succeed later. It is called by
+// several goroutines, and must leave the request as it is.
+type Mutator func(context.Context, Request) (Decision, error)
+
+// The labels of the metrics.
+const (
+	resultUnchanged = "unchanged"
+	resultInjected  = "injected"
+	resultRefused   = "refused"
+	resultError     = "error"
+	resultBad       = "bad_request"
+	resultBusy      = "busy"
+)
+
+// ServeHTTP answers one AdmissionReview:
+// https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	result := s.serve(w, r)
+	s.metrics.duration.Observe(time.Since(start).Seconds())
+	s.metrics.admissions.WithLabelValues(result).Inc()
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) (result string) {
+	review, status, err := s.read(w, r)
+	if err != nil {
+		s.log.Warn("refused a request that is no admission review", "remote_addr", r.RemoteAddr, "reason", err.Error())
+		http.Error(w, err.Error(), status)
+		return resultBad
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), decisionTimeout)
+	defer cancel()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		// Not a decision about the pod: the failure policy of the webhook
+		// configuration is for this.
+		http.Error(w, "too many pods at the same time", http.StatusServiceUnavailable)
+		return resultBusy
+	}
+	answer, result := s.decide(ctx, review.Request)
+	answer.UID = review.Request.UID
+	out, err := json.Marshal(admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: answer})
+	if err != nil {
+		s.log.Error("cannot encode an answer", "error", err)
+		http.Error(w, "the answer cannot be encoded", http.StatusInternalServerError)
+		return resultError
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(out)))
+	_, _ = w.Write(out) // an API server that is gone asks again
+	return result
+}
+
+// read takes the review out of the request, with the HTTP status if it is none.
+func (s *Server) read(w http.ResponseWriter, r *http.Request) (admissionv1.AdmissionReview, int, error) {
+	var review admissionv1.AdmissionReview
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return review, http.StatusUnsupportedMediaType, errors.New("the content type must be application/json")
+	}
+	var body bytes.Buffer
+	if n := r.ContentLength; n > 0 && n <= maxBody {
+		body.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return review, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is larger than %d bytes", maxBody)
+		}
+		return review, http.StatusBadRequest, errors.New("the body cannot be read")
+	}
+	if err := json.Unmarshal(body.Bytes(), &review); err != nil {
+		return review, http.StatusBadRequest, errors.New("the body is not the JSON of an admission review")
+	}
+	switch {
+	case review.Kind != "AdmissionReview" || review.APIVersion != admissionv1.SchemeGroupVersion.String():
+		return review, http.StatusBadRequest, errors.New("the body is not an AdmissionReview of " + admissionv1.SchemeGroupVersion.String())
+	case review.Request == nil || review.Request.UID == "":
+		return review, http.StatusBadRequest, errors.New("the review is without a request, or the request without a UID")
+	}
+	return review, 0, nil
+}
+
+// decide asks the mutator and puts what it says into a response.
+func (s *Server) decide(ctx context.Context, request *admissionv1.AdmissionRequest) (*admissionv1.AdmissionResponse, string) {
+	if request.Operation != admissionv1.Create || request.Kind.Kind != "Pod" || request.Kind.Group != "" || request.SubResource != "" {
+		return &admissionv1.AdmissionResponse{Allowed: true}, resultUnchanged
+	}
+	decision, err := s.ask(ctx, Request{Pod: request.Object.Raw, Namespace: request.Namespace})
+	log := s.log.With("namespace", request.Namespace, "pod", request.Name, "uid", string(request.UID))
+	switch {
+	case err != nil:
+		log.Error("cannot decide on a pod", "error", err.Error())
+		return refusal(http.StatusInternalServerError, metav1.StatusReasonInternalError, "podplane-injector: "+err.Error()), resultError
+	case decision.Refusal != "":
+		log.Info("refused a pod", "reason", decision.Refusal)
+		answer := refusal(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, decision.Refusal)
+		answer.Warnings = decision.Warnings
+		return answer, resultRefused
+	case len(decision.Patch) == 0:
+		return &admissionv1.AdmissionResponse{Allowed: true, Warnings: decision.Warnings}, resultUnchanged
+	}
+	log.Debug("injected a pod", "patch_bytes", len(decision.Patch))
+	kind := admissionv1.PatchTypeJSONPatch
+	return &admissionv1.AdmissionResponse{Allowed: true, Patch: decision.Patch, PatchType: &kind, Warnings: decision.Warnings}, resultInjected
+}
+
+// ask turns a panic into an error. What it says is for the log only: it may hold
+// pieces of the pod.
+func (s *Server) ask(ctx context.Context, request Request) (decision Decision, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.log.Error("panic while deciding on a pod", "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+			decision, err = Decision{}, errors.New("a fault in the companion; its log has more")
+		}
+	}()
+	return s.cfg.Mutate(ctx, request)
+}
+
+func refusal(code int32, reason metav1.StatusReason, message string) *admissionv1.AdmissionResponse {
+	return &admissionv1.AdmissionResponse{Result: &metav1.Status{
+		Status: metav1.StatusFailure, Code: code, Reason: reason, Message: message,
+	}}
+}
