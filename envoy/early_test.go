@@ -6,7 +6,6 @@ import (
 	"errors"
 	"syscall"
 	"testing"
-	"time"
 )
 
 func TestEarlyExits(t *testing.T) {
@@ -48,12 +47,8 @@ func TestEnvoyThatCannotStart(t *testing.T) {
 		c.MaxRestarts = 100
 		c.Admin = childsAdmin(t, t.TempDir()) // nobody says LIVE
 	})
-	began := time.Now()
 	var exit *ExitError
 	if err := s.wait(t); !errors.As(err, &exit) || exit.Code != 9 || exit.Restarts != maxEarlyExits-1 {
 		t.Errorf("Run gave %v", err)
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %s", took)
 	}
 }

@@ -25,7 +25,7 @@ func childSubreaper() int {
 	if reaper.pid1 {
 		return 81
 	}
-	reaper.pid1, reaper.age = true, 300*time.Millisecond
+	reaper.pid1, reaper.age = true, 3*time.Second // below: the time between a death and its Wait
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan error, 1)
@@ -46,7 +46,7 @@ func childSubreaper() int {
 		return 84
 	}
 	orphan := "/proc/" + strings.TrimSpace(string(out))
-	for deadline := time.Now().Add(15 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if _, err := os.Stat(orphan); errors.Is(err, os.ErrNotExist) {
 			break
 		}

@@ -17,7 +17,7 @@ import (
 
 // short makes the steps of a stop short, so that a test of all of them is.
 func short(c *Config) {
-	c.QuitTimeout, c.TermTimeout, c.KillTimeout = 100*time.Millisecond, 100*time.Millisecond, 5*time.Second
+	c.QuitTimeout, c.TermTimeout, c.KillTimeout = 100*time.Millisecond, 100*time.Millisecond, time.Minute
 }
 
 func TestStop(t *testing.T) {
@@ -35,7 +35,7 @@ func TestStop(t *testing.T) {
 			t.Parallel()
 			s := supervise(t, tc.mode, func(c *Config) {
 				if short(c); tc.quit {
-					c.QuitTimeout = 10 * time.Second
+					c.QuitTimeout = time.Minute
 				}
 			})
 			pid := pidFrom(t, s.dir, "pid")
@@ -129,7 +129,7 @@ func TestStopHurries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := supervise(t, "stubborn", func(c *Config) {
-				c.TermTimeout, c.QuitTimeout, c.KillTimeout = time.Hour, time.Hour, 10*time.Second
+				c.TermTimeout, c.QuitTimeout, c.KillTimeout = time.Hour, time.Hour, time.Minute
 			})
 			pid := pidFrom(t, s.dir, "pid")
 			end(s)

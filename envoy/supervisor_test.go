@@ -82,7 +82,7 @@ func (s *supervised) wait(t *testing.T) error {
 	select {
 	case err := <-s.ended:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("supervisor runs on")
 		return nil
 	}

@@ -22,10 +22,13 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"podplane/integration/ports"
 )
 
 // fakeConsul is a cluster of servers with one state, as far as a session sees
-// them. Its servers listen on 127.0.0.1, 127.0.0.2, … and one port.
+// them. Its servers listen on 127.0.0.1, 127.0.0.2, 127.0.0.3 and one port, which
+// nobody else gets while a server is stopped.
 type fakeConsul struct {
 	mu        sync.Mutex
 	port      int
@@ -58,6 +61,7 @@ type fakeServer struct {
 	frozen  sync.RWMutex
 	waiting atomic.Int32 // logins under way
 	mute    atomic.Bool  // logouts are not answered
+	allowed atomic.Int64 // what the last of those would have waited, in nanoseconds
 	// lagging is how many more requests get the answer of a server that has not
 	// caught up with the others.
 	lagging atomic.Int32
@@ -79,6 +83,12 @@ func newFakeConsul(t *testing.T, opts ...func(*fakeConsul)) *fakeConsul {
 	for _, opt := range opts {
 		opt(c)
 	}
+	block, err := ports.Reserve(1, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(block.Release)
+	c.port = block.Next()
 	c.start(t, "127.0.0.1")
 	t.Cleanup(func() {
 		for _, ip := range slices.Collect(maps.Keys(c.servers)) {
@@ -105,7 +115,6 @@ func (c *fakeConsul) startWith(t *testing.T, ip string, adjust func(*fakeServer)
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.port = listener.Addr().(*net.TCPAddr).Port
 	var opts []grpc.ServerOption
 	if c.creds != nil {
 		opts = append(opts, grpc.Creds(c.creds))
@@ -236,6 +245,8 @@ func (s *fakeServer) Login(ctx context.Context, r *pbacl.LoginRequest) (*pbacl.L
 
 func (s *fakeServer) Logout(ctx context.Context, r *pbacl.LogoutRequest) (*pbacl.LogoutResponse, error) {
 	if s.mute.Load() {
+		deadline, _ := ctx.Deadline()
+		s.allowed.Store(int64(time.Until(deadline)))
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -302,17 +313,20 @@ func (c *fakeConsul) deny(secret string) {
 	})
 }
 
+// patience is for the machine: no test takes as long.
+const patience = time.Minute
+
 // eventually waits for a condition that other goroutines bring about.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("not in 10 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		case <-tick.C:
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/consul-server-connection-manager/discovery"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 )
 
 // featureBootstrap is what a server must offer to be of use to a dataplane.
@@ -41,8 +43,10 @@ type link struct {
 	// kick asks for a check of the server at once.
 	kick chan struct{}
 
-	// retry is used by the connection manager's goroutine alone.
-	retry backoff
+	// These are used by the connection manager's goroutine alone. lost tells that
+	// its last failure was the loss of a server in use; for spoilt, see trying.
+	retry        backoff
+	lost, spoilt bool
 
 	closing    chan struct{}
 	stopGuards context.CancelFunc
@@ -141,6 +145,7 @@ func (l *link) judge(v verdict) {
 // up is called by the connection manager for every server that accepted the
 // token. It returns whether the server is to be used.
 func (l *link) up(state discovery.State) bool {
+	l.spoilt = false // the server's answer was faster
 	if !state.DataplaneFeatures[featureBootstrap] {
 		return false // logged as a connection error at once
 	}
@@ -148,14 +153,33 @@ func (l *link) up(state discovery.State) bool {
 	return true
 }
 
+// trying is called by the connection manager, through its log, before it goes on
+// to a server. The attempt is spoilt if a request came between the loss of the
+// last server and the news of it: gRPC dialled that server for it, and gives the
+// failure of that for an answer until another one is connected.
+func (l *link) trying() {
+	conn := l.session.connOf(l)
+	l.spoilt = l.lost && conn != nil && conn.GetState() == connectivity.TransientFailure
+	l.session.linkTrying(l)
+}
+
 // failed is called by the connection manager, through its log, when a server is
-// lost or an attempt to use one came to nothing. It holds up the next attempt.
+// lost or an attempt to use one came to nothing. It holds up the next attempt,
+// except after a spoilt one, which tells nothing of the server that it was for;
+// by its failure, the connection manager has made gRPC forget the last server.
 //
 // The connection manager has a backoff of its own, but that starts at 500 ms
 // whatever it is told, and knows no difference between a server that is away
 // and one that is crowded.
 func (l *link) failed(err error) {
+	spoilt := l.spoilt
+	l.lost, l.spoilt = false, false
+	if spoilt && grpcCode(err) == codes.Unavailable {
+		l.session.log.Debug("the lost server was dialled once more, trying the others again", "error", l.session.words(err))
+		return
+	}
 	usedFor := l.down(err)
+	l.lost = usedFor > 0
 	enough := l.session.tune.retryReset
 	l.retry.limit = l.session.tune.retryLimit
 	if kind := explain(err).kind; kind == kindCanceled || kind == kindRateLimited {

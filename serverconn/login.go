@@ -20,17 +20,6 @@ import (
 // it can be repeated, has a deadline, and its token is known whatever follows.
 
 const (
-	// serverTimeout bounds what is tried at one server during login and logout.
-	serverTimeout = 3 * time.Second
-	// endGrace is what is left of that when the session ends meanwhile.
-	endGrace = 300 * time.Millisecond
-	// logoutTimeout bounds a logout at all servers together.
-	logoutTimeout = 5 * time.Second
-	// endTimeout is what is left of that when the session ends: Envoy is gone by
-	// then, and within a second of that the process must be, too, before the
-	// kubelet kills it. A server that is well takes some 10 ms; at the others, the
-	// token stays until it expires.
-	endTimeout = 700 * time.Millisecond
 	// replicationTimeout bounds the wait for a fresh token to be known at the
 	// server that gave it. A follower takes 70 to 150 ms, the leader none.
 	replicationTimeout = time.Second
@@ -51,7 +40,7 @@ func (s *Session) login(ctx context.Context, sec security) (token, error) {
 	err = s.eachServer(ctx, sec, func(atServer context.Context, conn *grpc.ClientConn) error {
 		// A login that is cut off may have made a token that nobody knows, so that
 		// the end of ctx leaves it a moment to be answered.
-		patient, cancel := outlive(atServer, serverTimeout, endGrace)
+		patient, cancel := outlive(atServer, s.tune.serverTimeout, s.tune.endGrace)
 		defer cancel()
 		response, err := pbacl.NewACLServiceClient(conn).Login(patient, &pbacl.LoginRequest{
 			AuthMethod:  config.AuthMethod,
@@ -90,16 +79,16 @@ func awaitReplication(ctx context.Context, conn grpc.ClientConnInterface, t toke
 }
 
 // logout destroys a token obtained by login; others are left alone. It takes
-// logoutTimeout, and after the end of ctx no more than endTimeout.
+// the tuning's logoutTimeout, and after the end of ctx no more than its endTimeout.
 func (s *Session) logout(ctx context.Context, sec security, t token) {
 	if !t.login {
 		return
 	}
-	share := logoutTimeout / 3 // of one server, so that a silent one leaves time for others
+	share := s.tune.logoutTimeout / 3 // of one server, so that a silent one leaves time for others
 	if ctx.Err() != nil {
-		share = endTimeout / 2
+		share = s.tune.endTimeout / 2
 	}
-	ctx, cancel := outlive(ctx, logoutTimeout, endTimeout)
+	ctx, cancel := outlive(ctx, s.tune.logoutTimeout, s.tune.endTimeout)
 	defer cancel()
 	request := &pbacl.LogoutRequest{Token: t.secret, Datacenter: s.cfg.Credentials.Login.Datacenter}
 	logout := func(ctx context.Context, conn grpc.ClientConnInterface) error {
@@ -144,7 +133,7 @@ func (s *Session) eachServer(ctx context.Context, sec security, do func(context.
 	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] }) //nolint:gosec // no secret depends on it
 	err = errors.New("discover Consul server addresses: none found")
 	for _, addr := range found {
-		if err = atServer(ctx, sec, addr.String(), do); err == nil || isDefinite(err) || ctx.Err() != nil {
+		if err = s.atServer(ctx, sec, addr.String(), do); err == nil || isDefinite(err) || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -154,14 +143,14 @@ func (s *Session) eachServer(ctx context.Context, sec security, do func(context.
 // passthrough makes gRPC take an address as it is.
 const passthrough = "passthrough:///"
 
-func atServer(ctx context.Context, sec security, addr string, do func(context.Context, *grpc.ClientConn) error) error {
+func (s *Session) atServer(ctx context.Context, sec security, addr string, do func(context.Context, *grpc.ClientConn) error) error {
 	conn, err := grpc.NewClient(passthrough+addr,
 		grpc.WithTransportCredentials(sec.transport()))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.tune.serverTimeout)
 	defer cancel()
 	return do(ctx, conn)
 }

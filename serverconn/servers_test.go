@@ -3,11 +3,15 @@
 package serverconn
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 )
 
@@ -55,19 +59,104 @@ func TestLostServerIsNotAsked(t *testing.T) {
 	c.start(t, "127.0.0.2")
 	cfg := plain(c)
 	cfg.Addresses = "exec=echo 127.0.0.1 127.0.0.2"
-	r := start(t, cfg, func(tune *tuning) { tune.retryFirst, tune.retryLimit = 200*time.Millisecond, time.Hour })
+	r := start(t, cfg, func(tune *tuning) {
+		tune.retryFirst, tune.retryLimit = 200*time.Millisecond, time.Hour
+		tune.probeInterval = time.Hour // no question of the session's own
+	})
 	r.mustBeReady(t)
+	r.awaitLists(t, 1)
 	ip, _, _ := strings.Cut(r.Status().Server, ":")
 	c.stop(ip)
 	eventually(t, "the loss", func() bool { return !r.Status().Connected })
-	for !r.Status().Connected { // what a client does that knows no pause
+	for begun := time.Now(); !r.Status().Connected; { // what a client does that knows no pause
 		_, err := r.ask(t.Context())
 		if err != nil && status.Code(err) != codes.Unavailable {
 			t.Fatal(err)
 		}
+		if time.Since(begun) > patience {
+			t.Fatal("no other server")
+		}
 	}
 	if out := r.log.String(); strings.Contains(out, "connection refused") {
 		t.Errorf("the lost server was dialled:\n%s", out)
+	}
+}
+
+// TestDialledBeforeTheNews: a question that comes before the news that its server
+// is lost may spoil the first attempt at the next one, which is made up for.
+func TestDialledBeforeTheNews(t *testing.T) {
+	t.Parallel()
+	c := newFakeConsul(t)
+	c.start(t, "127.0.0.2")
+	c.start(t, "127.0.0.3")
+	cfg := plain(c)
+	cfg.Addresses = "exec=echo 127.0.0.1 127.0.0.2 127.0.0.3"
+	r := start(t, cfg, func(tune *tuning) {
+		// The pause after the loss is when the server is dialled below.
+		tune.retryFirst, tune.retryLimit = time.Second, time.Hour
+		tune.probeInterval = time.Hour
+	})
+	r.mustBeReady(t)
+	for round := range 2 {
+		r.awaitLists(t, round+1)
+		before := r.Status()
+		conn := r.connOf(r.linkInUse())
+		ip, _, _ := strings.Cut(before.Server, ":")
+		c.stop(ip)
+		back := func() bool { return r.Status().Connected && r.Status().Epoch > before.Epoch }
+		eventually(t, "the lost server dialled", func() bool {
+			_ = askFeatures(t.Context(), conn)
+			return conn.GetState() == connectivity.TransientFailure || back()
+		})
+		eventually(t, "another server", back)
+		// In the second round there is no third server to try.
+		if out := r.log.String(); round == 0 && strings.Contains(out, "waiting:") {
+			t.Errorf("it was waited after the spoilt attempt:\n%s", out)
+		}
+		c.start(t, ip)
+	}
+}
+
+// TestSpoiltAttempt: which attempts are spoilt, and that only they are followed by
+// the next without a pause.
+func TestSpoiltAttempt(t *testing.T) {
+	t.Parallel()
+	c := newFakeConsul(t)
+	c.stop("127.0.0.1")
+	conn, err := grpc.NewClient(passthrough+"127.0.0.1:"+strconv.Itoa(c.port), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	unavailable := status.Error(codes.Unavailable, "connection refused")
+	cases := map[string]struct {
+		lost   bool
+		conn   *grpc.ClientConn
+		err    error
+		spoilt bool
+	}{
+		"the first of all":     {false, nil, unavailable, false},
+		"after a failure":      {false, conn, unavailable, false},
+		"after a loss":         {true, conn, unavailable, true},
+		"with another outcome": {true, conn, status.Error(codes.Unauthenticated, "ACL not found"), false},
+	}
+	conn.Connect()
+	s, err := New(plain(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range cases {
+		// A link that is closing does not pause, but counts the pause.
+		l := &link{session: s, lost: test.lost, conn: test.conn, closing: make(chan struct{}), retry: backoff{first: time.Hour}}
+		close(l.closing)
+		eventually(t, "a connection that failed", func() bool {
+			l.trying()
+			return l.spoilt || !test.lost
+		})
+		l.failed(test.err)
+		if l.spoilt || l.lost || (l.retry.next == 0) != test.spoilt {
+			t.Errorf("%s: %+v", name, l)
+		}
 	}
 }
 
@@ -105,7 +194,7 @@ func TestFrozenServer(t *testing.T) {
 	c.start(t, "127.0.0.2")
 	cfg := plain(c)
 	cfg.Addresses = "exec=echo 127.0.0.1 127.0.0.2"
-	r := start(t, cfg)
+	r := start(t, cfg, func(tune *tuning) { tune.probeTimeout = 500 * time.Millisecond })
 	r.mustBeReady(t)
 	before := r.Status()
 	ip, _, _ := strings.Cut(before.Server, ":")

@@ -51,6 +51,15 @@ type tuning struct {
 	stallFirst, stallLimit time.Duration
 	// turn is how long a link may take where there is another choice to be tried.
 	turn time.Duration
+	// serverTimeout bounds what is tried at one server during login and logout.
+	// endGrace is what is left of that when the session ends meanwhile.
+	serverTimeout, endGrace time.Duration
+	// logoutTimeout bounds a logout at all servers together. endTimeout is what is
+	// left of that when the session ends: Envoy is gone by then, and within a
+	// second of that the process must be, too, before the kubelet kills it. A
+	// server that is well takes some 10 ms; at the others, the token stays until
+	// it expires.
+	logoutTimeout, endTimeout time.Duration
 	// linger is how long streams of the last epoch live on, so that their users
 	// can open new ones first.
 	linger time.Duration
@@ -73,7 +82,9 @@ func defaultTuning() tuning {
 		loginLimit: 3 * time.Second, settle: 2 * time.Second, confirm: 3,
 		probeInterval: 5 * time.Second, unwatchedInterval: 3 * time.Second, probeTimeout: 3 * time.Second, probeFloor: 100 * time.Millisecond,
 		stallFirst: 4 * time.Second, stallLimit: 30 * time.Second,
-		turn:   4 * time.Second,
+		turn:          4 * time.Second,
+		serverTimeout: 3 * time.Second, endGrace: 300 * time.Millisecond,
+		logoutTimeout: 5 * time.Second, endTimeout: 700 * time.Millisecond,
 		linger: time.Second, repeat: 30 * time.Second,
 		filePoll: 10 * time.Second, fileSettle: 200 * time.Millisecond,
 		deniedFirst: 5 * time.Second, deniedLimit: 5 * time.Minute,

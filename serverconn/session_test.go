@@ -67,9 +67,11 @@ func start(t *testing.T, cfg Config, adjust ...func(*tuning)) *running {
 	r.tune.retryFirst, r.tune.retryLimit, r.tune.loginLimit = 10*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	r.tune.crowdLimit, r.tune.retryReset, r.tune.crowdReset = 100*time.Millisecond, time.Second, time.Second
 	r.tune.settle = 50 * time.Millisecond
-	r.tune.probeInterval, r.tune.probeTimeout, r.tune.probeFloor = 100*time.Millisecond, 500*time.Millisecond, time.Millisecond
+	r.tune.probeInterval, r.tune.probeFloor = 100*time.Millisecond, time.Millisecond
 	r.tune.unwatchedInterval = r.tune.probeInterval
-	r.tune.turn = 200 * time.Millisecond
+	// What the machine may need is not what most tests are about.
+	r.tune.probeTimeout, r.tune.serverTimeout, r.tune.turn = 20*time.Second, 20*time.Second, time.Second
+	r.tune.logoutTimeout, r.tune.endTimeout, r.tune.endGrace = 20*time.Second, 20*time.Second, 20*time.Second
 	r.tune.linger, r.tune.refusalGrace = 50*time.Millisecond, 100*time.Millisecond
 	r.tune.filePoll, r.tune.fileSettle = time.Hour, 10*time.Millisecond
 	for _, f := range adjust {
@@ -93,11 +95,27 @@ func start(t *testing.T, cfg Config, adjust ...func(*tuning)) *running {
 
 func (r *running) mustBeReady(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := r.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// awaitLists waits until the connection manager was told n times which servers
+// there are. Before a server has told it, it asks that one, lost or not.
+func (r *running) awaitLists(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, "a list of servers", func() bool {
+		return strings.Count(r.log.String(), "updated known Consul servers from watch stream") >= n
+	})
+}
+
+// linkInUse is the session's link of the moment.
+func (r *running) linkInUse() *link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current
 }
 
 // plain is a configuration for a cluster without TLS.

@@ -17,7 +17,7 @@ func TestSettle(t *testing.T) {
 	cfg, _ := withLogin(t, c, "jwt")
 	r := start(t, cfg, func(tune *tuning) { tune.probeInterval = time.Hour })
 	r.mustBeReady(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	before := r.Status()
 	asked := time.Now()

@@ -42,7 +42,7 @@ func (w watcherLog) note(msg string, args []any) {
 	case msgConnectionError, msgConnectionEnded:
 		w.link.failed(errorAmong(args))
 	case msgSwitchingTo:
-		w.link.session.linkTrying(w.link)
+		w.link.trying()
 	case msgExecutingCommand:
 		return // arguments of discovery commands hold secrets
 	}
