@@ -97,7 +97,9 @@ func (b *Builder) local(ctx context.Context, pin Pin) (name string, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r := rootfs{dir: filepath.Join(dir, "rootfs")}
-	if err := r.mkdir("/", 0o755); err != nil {
+	// A file that differs, because the classic builder's cache takes equal folders on nothing for the same image,
+	// whatever their platforms.
+	if err := errors.Join(r.mkdir("/", 0o755), r.write("/etc/platform", b.Platform+"\n")); err != nil {
 		return "", err
 	}
 	lines, what, err := recipe(ctx, r)
@@ -105,7 +107,8 @@ func (b *Builder) local(ctx context.Context, pin Pin) (name string, err error) {
 		return "", fmt.Errorf("make %s locally: %w", pin.Name, err)
 	}
 	label, _, _ := strings.Cut(what, ": /") // the machine's paths are nobody's business
-	dockerfile := "FROM scratch\nLABEL podplane.local=" + fmt.Sprintf("%q", label) + "\nCOPY rootfs/ /\n" + lines
+	// COPY comes first, because the classic builder gives an image on nothing the platform only if it does.
+	dockerfile := "FROM scratch\nCOPY rootfs/ /\nLABEL podplane.local=" + fmt.Sprintf("%q", label) + "\n" + lines
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o600); err != nil {
 		return "", err
 	}

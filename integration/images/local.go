@@ -95,7 +95,7 @@ func (b *Builder) base(ctx context.Context, r rootfs) (lines, what string, err e
 	if dynamic, err := isDynamic(envoy.path); err != nil || !dynamic {
 		return nonRoot + path, what, err
 	}
-	return nonRoot + path, what + ", and the libraries of " + envoy.path, r.libraries(ctx, envoy.path)
+	return nonRoot + path, what + ", and the libraries of Envoy", r.libraries(ctx, envoy.path)
 }
 
 // server makes an image of a test server. They are for tests: Consul's licence forbids to pass it on like this.
