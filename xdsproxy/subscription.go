@@ -121,6 +121,11 @@ func (s *subscription) answer(nonce string) (delivery, bool) {
 		return delivery{}, false
 	}
 	d := s.pending[i]
-	s.pending = slices.Delete(s.pending, i, i+1)
+	if i == 0 { // nearly always: Envoy answers in order
+		s.pending[0] = delivery{}
+		s.pending = s.pending[1:]
+	} else {
+		s.pending = slices.Delete(s.pending, i, i+1)
+	}
 	return d, true
 }
