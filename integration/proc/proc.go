@@ -32,6 +32,8 @@ type Spec struct {
 	// LogFile is a file to which the output is appended too; empty means none. It is
 	// made with mode 0600.
 	LogFile string
+	// Namespaces are those that the process gets of its own, as clone(2)'s flags CLONE_NEW….
+	Namespaces uintptr
 }
 
 // Process is a running, or ended, process. Its methods may be called from several
@@ -58,7 +60,7 @@ func Start(s Spec) (*Process, error) {
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.Dir = s.Dir
 	p.cmd.Env = append([]string{}, s.Env...) // exec takes nil for the caller's environment
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: s.Namespaces}
 	p.cmd.WaitDelay = outputGrace
 	started := make(chan error, 1)
 	go p.run(started)

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package kube
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// requestTimeout bounds one request between pods.
+const requestTimeout = 10 * time.Second
+
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// newNamespace makes a namespace for a test. What its pods wrote is logged if the test fails.
+func newNamespace(t *testing.T, prefix string, labels map[string]string) string {
+	t.Helper()
+	namespace, err := cluster.NewNamespace(bounded(t), prefix, labels)
+	must(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if t.Failed() {
+			t.Logf("%s\n%s\n%s", describe(ctx, namespace), node.Outputs(namespace), said(namespace))
+		}
+		object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+		if err := cluster.Delete(ctx, object); err != nil {
+			t.Error(err)
+		}
+	})
+	return namespace
+}
+
+// describe says in what state the pods of a namespace are.
+func describe(ctx context.Context, namespace string) string {
+	var out strings.Builder
+	pods := &corev1.PodList{}
+	if err := cluster.Client().List(ctx, pods, client.InNamespace(namespace)); err != nil {
+		return err.Error()
+	}
+	for _, p := range pods.Items {
+		fmt.Fprintf(&out, "pod %s: %s %s on %q, ready %t\n", p.Name, p.Status.Phase, p.Status.Message, p.Spec.NodeName, ready(&p))
+		for _, c := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
+			fmt.Fprintf(&out, "  %s: %d restarts, ready %t, %+v\n", c.Name, c.RestartCount, c.Ready, c.State)
+		}
+	}
+	return out.String()
+}
+
+// said is what the kubelet said of a namespace.
+func said(namespace string) string {
+	events.mu.Lock()
+	defer events.mu.Unlock()
+	var out strings.Builder
+	for _, line := range events.lines {
+		if strings.Contains(line, namespace) {
+			fmt.Fprintln(&out, line)
+		}
+	}
+	return out.String()
+}
+
+func ready(p *corev1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// await waits until cond holds, asking anew every moment.
+func await(ctx context.Context, t *testing.T, what string, cond func(context.Context) bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !cond(ctx) {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("never: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// within is await with a limit of its own, which is part of what is promised.
+func within(t *testing.T, limit time.Duration, what string, cond func(context.Context) bool) time.Duration {
+	t.Helper()
+	start := time.Now()
+	await(bounded(t), t, what, cond)
+	took := time.Since(start)
+	if took > limit {
+		t.Errorf("%s: after %s, later than %s", what, took, limit)
+	}
+	return took
+}
+
+// readPod gives a pod as the API server has it, nil if it has none.
+func readPod(ctx context.Context, key types.NamespacedName) *corev1.Pod {
+	p := &corev1.Pod{}
+	if cluster.Client().Get(ctx, key, p) != nil {
+		return nil
+	}
+	return p
+}
+
+// awaitReady waits until a pod is ready.
+func awaitReady(ctx context.Context, t *testing.T, key types.NamespacedName) *corev1.Pod {
+	t.Helper()
+	var p *corev1.Pod
+	await(ctx, t, "pod "+key.String()+" is ready", func(ctx context.Context) bool {
+		p = readPod(ctx, key)
+		return p != nil && ready(p)
+	})
+	return p
+}
+
+// awaitPhase waits until a pod has ended so.
+func awaitPhase(ctx context.Context, t *testing.T, key types.NamespacedName, phase corev1.PodPhase) *corev1.Pod {
+	t.Helper()
+	var p *corev1.Pod
+	await(ctx, t, fmt.Sprintf("pod %s is %s", key, phase), func(ctx context.Context) bool {
+		p = readPod(ctx, key)
+		return p != nil && p.Status.Phase == phase
+	})
+	return p
+}
+
+// podsOf gives the pods of a namespace with a label, app=name.
+func podsOf(ctx context.Context, namespace, app string) []corev1.Pod {
+	pods := &corev1.PodList{}
+	if cluster.Client().List(ctx, pods, client.InNamespace(namespace), client.MatchingLabels{"app": app}) != nil {
+		return nil
+	}
+	return pods.Items
+}
+
+// ask asks a URL as a program in a pod would, over a connection of its own.
+func ask(ctx context.Context, from types.NamespacedName, method, url string) (int, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: node.Dial(from)}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, strings.TrimSpace(string(body)), err
+}
