@@ -160,7 +160,7 @@ func (c *catalog) do(ctx context.Context, r request) (sent bool, err error) {
 	if err != nil {
 		var op *net.OpError
 		neverSent := errors.As(err, &op) && op.Op == "dial"
-		return !neverSent, fmt.Errorf("%s: %s", r.operation, c.redact(err.Error())) //nolint:errorlint // its words may hold secrets
+		return !neverSent, fmt.Errorf("%s: %s", r.operation, c.redact(err.Error()))
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode/100 != 2 {

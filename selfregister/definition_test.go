@@ -169,7 +169,7 @@ func TestLoadRefuses(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	d := mustParse(t, "s.hcl", `service { name = "web" port = 80 connect { sidecar_service {} } check { tcp = "a:1" interval = "1s" } }`)
+	d := mustParse(t, `service { name = "web" port = 80 connect { sidecar_service {} } check { tcp = "a:1" interval = "1s" } }`)
 	if d.ID != "web" || d.ProxyID() != "web-sidecar-proxy" || d.Sidecar.Port != DefaultProxyPort || d.Sidecar.Name != "web-sidecar-proxy" {
 		t.Errorf("got %+v", d)
 	}
@@ -179,11 +179,11 @@ func TestDefaults(t *testing.T) {
 	if c := d.Checks[0]; c.ID != "service:web" || c.Status != Critical || c.Timeout != 10*time.Second {
 		t.Errorf("the check is %+v", c)
 	}
-	d = mustParse(t, "s.hcl", `service { name = "web" socket_path = "/run/web" connect { sidecar_service {} } }`)
+	d = mustParse(t, `service { name = "web" socket_path = "/run/web" connect { sidecar_service {} } }`)
 	if p := d.Sidecar.Proxy; p.LocalServiceSocketPath != "/run/web" || p.LocalServiceAddress != "" {
 		t.Errorf("the proxy of a socket is %+v", p)
 	}
-	d = mustParse(t, "s.hcl", `service { name = "client" connect { sidecar_service {} } }`)
+	d = mustParse(t, `service { name = "client" connect { sidecar_service {} } }`)
 	if p := d.Sidecar.Proxy; p.LocalServiceAddress != "" || p.LocalServicePort != 0 {
 		t.Errorf("the proxy of a mere client is %+v", p)
 	}

@@ -4,7 +4,6 @@ package selfregister
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -29,8 +28,7 @@ func (r *Registrar) end(ctx context.Context) {
 			r.log.Info("deregistered", "node", r.cfg.Node, "service_id", r.cfg.Definition.ID)
 			return
 		}
-		var answer *AnswerError
-		if ctx.Err() == nil && !(errors.As(err, &answer) && isRefusal(err)) {
+		if ctx.Err() == nil && !isRefusal(err) {
 			select {
 			case <-tick.C:
 				continue

@@ -30,10 +30,10 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// mustParse gives the definition in a text.
-func mustParse(t *testing.T, name, text string) *Definition {
+// mustParse gives the definition in a text of HCL.
+func mustParse(t *testing.T, text string) *Definition {
 	t.Helper()
-	d, err := Parse(name, []byte(text))
+	d, err := Parse("s.hcl", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

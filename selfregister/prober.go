@@ -5,10 +5,12 @@ package selfregister
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -83,14 +85,18 @@ func (p *prober) http(ctx context.Context) (status, output string) {
 			req.Host = values[0]
 		}
 	}
+	// Query and body stay out: everybody who may read the catalog would read them.
+	output = fmt.Sprintf("HTTP %s %s://%s%s: ", req.Method, req.URL.Scheme, req.URL.Host, req.URL.EscapedPath())
 	answer, err := p.client.Do(req)
 	if err != nil {
-		return Critical, err.Error()
+		if of, ok := errors.AsType[*url.Error](err); ok { // which shows the whole of it
+			err = of.Err
+		}
+		return Critical, output + err.Error()
 	}
 	defer func() { _ = answer.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 64<<10))
-	// The body stays out: everybody who may read the catalog would read it.
-	output = fmt.Sprintf("HTTP %s %s: %s", req.Method, p.check.HTTP, answer.Status)
+	output += answer.Status
 	switch {
 	case answer.StatusCode/100 == 2:
 		return Passing, output

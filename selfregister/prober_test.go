@@ -77,7 +77,8 @@ func TestHTTPCheck(t *testing.T) {
 		"post":        {Check{HTTP: plain.URL + "/post", Method: "post", Body: "hello", Header: map[string][]string{"x-key": {"k"}, "Host": {"web.example"}}}, Passing, "POST"},
 		"unknown CA":  {Check{HTTP: secure.URL + "/ok"}, Critical, "certificate"},
 		"any CA":      {Check{HTTP: secure.URL + "/ok", TLSSkipVerify: true}, Passing, "200"},
-		"nobody":      {Check{HTTP: "http://127.0.0.1:1/"}, Critical, "refused"},
+		"query":       {Check{HTTP: plain.URL + "/ok?key=s3cret"}, Passing, "/ok: 200"},
+		"nobody":      {Check{HTTP: "http://127.0.0.1:1/?key=s3cret"}, Critical, "refused"},
 		"TCP":         {Check{TCP: plain.Listener.Addr().String()}, Passing, "success"},
 		"TCP, nobody": {Check{TCP: "127.0.0.1:1"}, Critical, "refused"},
 		"TCP, TLS":    {Check{TCP: secure.Listener.Addr().String(), TCPUseTLS: true, TLSSkipVerify: true}, Passing, "success"},
@@ -143,7 +144,7 @@ func TestInstance(t *testing.T) {
 		}
 		seen[i] = true
 	}
-	if Instance("/a") != Instance("/a") || Instance("/a") == Instance("/b") {
+	if first := Instance("/a"); first != Instance("/a") || first == Instance("/b") {
 		t.Error("the mark is not one of the file")
 	}
 }

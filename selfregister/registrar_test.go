@@ -78,7 +78,7 @@ func start(t *testing.T, c *fakeCatalog, definition string, adjust ...func(*runn
 	r.server.Store(&server)
 	var err error
 	r.Registrar, err = New(Config{
-		Definition: mustParse(t, "s.hcl", definition), Node: "node", Instance: "here", HTTPPort: port,
+		Definition: mustParse(t, definition), Node: "node", Instance: "here", HTTPPort: port,
 		Server: func() (Server, error) {
 			if s := r.server.Load(); s != nil {
 				return *s, nil
@@ -173,8 +173,8 @@ func TestLifeOfARegistration(t *testing.T) {
 			if st := r.Status(); st.Since.IsZero() || st.LastWriteAt.IsZero() || st.LastError != "" || len(st.Checks) != 2 {
 				t.Errorf("the status is %+v", st)
 			}
-			if err, any := r.report(); err != nil || !any {
-				t.Errorf("reported: %v, %v", err, any)
+			if err, told := r.report(); err != nil || !told {
+				t.Errorf("reported: %v, %v", err, told)
 			}
 			close(r.draining)
 			eventually(t, "critical by the drain", func() bool { return c.status(check) == Critical })
@@ -233,7 +233,9 @@ func TestApplicationHealth(t *testing.T) {
 		connect { sidecar_service {} }
 	}`)
 	const app = "podplane-app:web-sidecar-proxy"
-	eventually(t, "passing", func() bool { return c.status("one") == Passing && c.status("two") == Passing && c.status(app) == Passing })
+	eventually(t, "passing", func() bool {
+		return c.status("one") == Passing && c.status("two") == Passing && c.status(app) == Passing
+	})
 	_ = l.Close()
 	eventually(t, "critical", func() bool { return c.status("one") == Critical && c.status(app) == Critical })
 	c.do(func() {
@@ -320,8 +322,8 @@ func TestAgentsNode(t *testing.T) {
 	c.do(func() { c.meta = map[string]string{"consul-version": "1.22.7"} })
 	r := start(t, c, definition)
 	eventually(t, "a report", func() bool {
-		err, any := r.report()
-		return any && errors.Is(err, errAgentsNode) && strings.Contains(err.Error(), "-proxy-node-name")
+		err, told := r.report()
+		return told && errors.Is(err, errAgentsNode) && strings.Contains(err.Error(), "-proxy-node-name")
 	})
 	r.stop()
 	if got := c.ids(); len(got) > 0 || c.count("deregister web") > 0 {
@@ -342,8 +344,8 @@ func TestRefusal(t *testing.T) {
 	c.do(func() { c.decide = refuse })
 	r := start(t, c, definition)
 	eventually(t, "a report", func() bool {
-		err, any := r.report()
-		return any && err != nil && strings.Contains(err.Error(), `service:write for "web"`) && strings.Contains(err.Error(), "Permission denied") &&
+		err, told := r.report()
+		return told && err != nil && strings.Contains(err.Error(), `service:write for "web"`) && strings.Contains(err.Error(), "Permission denied") &&
 			!strings.Contains(err.Error(), secret)
 	})
 	c.do(func() { c.decide = nil })
@@ -370,14 +372,16 @@ func TestServersAway(t *testing.T) {
 	c := startCatalog(t, false)
 	r := start(t, c, definition, func(r *running) { r.server.Store(nil) })
 	eventually(t, "a report", func() bool {
-		err, any := r.report()
-		return any && err != nil && strings.Contains(err.Error(), "no session")
+		err, told := r.report()
+		return told && err != nil && strings.Contains(err.Error(), "no session")
 	})
 	host, _ := c.host()
 	r.server.Store(&Server{Host: host, Token: secret})
 	r.changes <- struct{}{}
 	r.mustRegister()
-	c.do(func() { c.decide = func(string) (int, string) { return http.StatusInternalServerError, "No cluster leader" } })
+	c.do(func() {
+		c.decide = func(string) (int, string) { return http.StatusInternalServerError, "No cluster leader" }
+	})
 	r.changes <- struct{}{}
 	eventually(t, "an error", func() bool { return strings.Contains(r.Status().LastError, "No cluster leader") })
 	if err, _ := r.report(); err != nil || !r.Status().Registered {
@@ -432,7 +436,7 @@ func TestMetrics(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	good := Config{
-		Definition: mustParse(t, "s.hcl", definition), Node: "n", Instance: "i",
+		Definition: mustParse(t, definition), Node: "n", Instance: "i",
 		Server: func() (Server, error) { return Server{}, nil }, Ready: func() (bool, string) { return true, "" },
 	}
 	for name, break1 := range map[string]func(*Config){
@@ -461,7 +465,7 @@ func TestEnterprise(t *testing.T) {
 	if got := c.query(); got != "?ns=ns&partition=part" {
 		t.Error(got)
 	}
-	r := &Registrar{cfg: Config{Definition: mustParse(t, "s.hcl", definition), Node: "n", Namespace: "ns", Partition: "part"}}
+	r := &Registrar{cfg: Config{Definition: mustParse(t, definition), Node: "n", Namespace: "ns", Partition: "part"}}
 	r.board = newBoard(r.cfg.Definition)
 	for _, reg := range r.registrations("10.0.0.1", false) {
 		if reg.Partition != "part" || reg.Service.Namespace != "ns" || reg.Service.Partition != "part" || reg.Checks[0].Namespace != "ns" || reg.SkipNodeUpdate {

@@ -5,6 +5,7 @@ package selfregister
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/hcl/hcl/ast"
 	"github.com/hashicorp/hcl/hcl/parser"
@@ -15,8 +16,7 @@ import (
 func parseHCL(file string, data []byte) (element, error) {
 	tree, err := parser.Parse(data)
 	if err != nil {
-		var at *parser.PosError
-		if errors.As(err, &at) {
+		if at, ok := errors.AsType[*parser.PosError](err); ok {
 			return element{}, &fileError{file, at.Pos.Line, "HCL: " + at.Err.Error()}
 		}
 		return element{}, &fileError{file, 1, "HCL: " + err.Error()}
@@ -44,13 +44,13 @@ func (h hclReader) object(list *ast.ObjectList, line, depth int) (element, error
 			return e, err
 		}
 		// a "b" { … } is the same as a { b { … } }.
-		for i := len(item.Keys) - 1; i >= 0; i-- {
-			at := item.Keys[i].Token
-			key, ok := scalarOf(at).(string)
+		for i, key := range slices.Backward(item.Keys) {
+			at := key.Token
+			name, ok := scalarOf(at).(string)
 			if !ok {
 				return e, h.fail(at.Pos.Line, "a key that is no text: "+at.Text)
 			}
-			m := member{key, at.Pos.Line, value}
+			m := member{name, at.Pos.Line, value}
 			if i == 0 {
 				e.members = append(e.members, m)
 				break

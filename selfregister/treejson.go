@@ -35,8 +35,7 @@ func parseJSON(file string, data []byte) (element, error) {
 func (r *jsonReader) token() (json.Token, error) {
 	token, err := r.decoder.Token()
 	end := min(r.decoder.InputOffset(), int64(len(r.data)))
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		end = min(syntax.Offset, int64(len(r.data)))
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
