@@ -271,32 +271,29 @@ func (a *legacyApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintln(w, "legacy answers", r.URL.Path)
 }
 
-// TestSelfRegisterWithoutNodeWrite: with no more than the identity of its service
-// podplane can use a node that somebody else has made, and says what it needs
-// where there is none.
-func TestSelfRegisterWithoutNodeWrite(t *testing.T) {
-	t.Parallel()
-	ctx := bounded(t)
-	consul := consultest.New(t, consultest.Options{ACL: true})
+// startRegistering runs podplane in this test's own namespace with a service web,
+// and gives it with the URL of its lifecycle server.
+func startRegistering(ctx context.Context, t *testing.T, consul *consultest.Cluster, node, token string) (*proc.Process, string) {
+	t.Helper()
 	envoy, err := envoybin.Find(ctx)
 	must(t, err)
-	client := consul.Client()
-	token, err := client.CreateServiceToken(ctx, "web")
-	must(t, err)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "web.json")
 	block, err := ports.Reserve(4, "127.0.0.1")
 	must(t, err)
 	t.Cleanup(block.Release)
-	proxyPort, admin, graceful := block.Next(), block.Next(), block.Next()
-	must(t, os.WriteFile(file, fmt.Appendf(nil, `{"service": {"name": "web", "connect": {"sidecar_service": {"port": %d}}}}`, proxyPort), 0o600))
-	process, err := proc.Start(proc.Spec{Name: "podplane", Args: []string{
+	file := filepath.Join(t.TempDir(), "web.json")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, `{"service": {"name": "web", "connect": {"sidecar_service": {"port": %d}}}}`, block.Next()), 0o600))
+	graceful := fmt.Sprint(block.Next())
+	args := []string{
 		podplane, "-addresses", consul.Discovery(), "-grpc-port", fmt.Sprint(consul.GRPCPort()), "-tls-disabled",
-		"-consul-http-port", port(t, consul.HTTPAddr(0)), "-credential-type", "static",
-		"-service-file", file, "-proxy-node-name", "made-by-hand", "-envoy-executable-path", envoy.Path,
-		"-envoy-admin-bind-port", fmt.Sprint(admin), "-graceful-port", fmt.Sprint(graceful),
+		"-consul-http-port", port(t, consul.HTTPAddr(0)), "-service-file", file, "-proxy-node-name", node,
+		"-envoy-executable-path", envoy.Path, "-envoy-admin-bind-port", fmt.Sprint(block.Next()), "-graceful-port", graceful,
 		"-telemetry-prom-merge-port", fmt.Sprint(block.Next()),
-	}, Env: []string{"PATH=" + os.Getenv("PATH"), "DP_CREDENTIAL_STATIC_TOKEN=" + token.SecretID, "GORACE=atexit_sleep_ms=20"}})
+	}
+	env := []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=20"}
+	if token != "" {
+		args, env = append(args, "-credential-type", "static"), append(env, "DP_CREDENTIAL_STATIC_TOKEN="+token)
+	}
+	process, err := proc.Start(proc.Spec{Name: "podplane", Args: args, Env: env})
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -304,16 +301,35 @@ func TestSelfRegisterWithoutNodeWrite(t *testing.T) {
 		}
 		_ = process.Stop(patience)
 	})
+	return process, "http://127.0.0.1:" + graceful
+}
+
+// expectPending waits until /ready has the words in it.
+func expectPending(ctx context.Context, t *testing.T, lifecycle string, words ...string) {
+	t.Helper()
 	var ready string
-	lifecycle := fmt.Sprintf("http://127.0.0.1:%d", graceful)
-	err = mesh.Until(ctx, func(ctx context.Context) bool {
+	err := mesh.Until(ctx, func(ctx context.Context) bool {
 		answer, _ := mesh.Get(ctx, lifecycle+"/ready")
 		ready = answer.Body
-		return strings.Contains(ready, "node:write")
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(ready, w) })
 	})
-	if err != nil || !strings.Contains(ready, "made-by-hand") {
-		t.Fatalf("nothing is said of what the token lacks: %s", ready)
+	if err != nil {
+		t.Fatalf("without %q: %s", words, ready)
 	}
+}
+
+// TestSelfRegisterWithoutNodeWrite: with no more than the identity of its service
+// podplane can use a node that somebody else has made, and says what it needs
+// where there is none.
+func TestSelfRegisterWithoutNodeWrite(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	consul := consultest.New(t, consultest.Options{ACL: true})
+	client := consul.Client()
+	token, err := client.CreateServiceToken(ctx, "web")
+	must(t, err)
+	process, lifecycle := startRegistering(ctx, t, consul, "made-by-hand", token.SecretID)
+	expectPending(ctx, t, lifecycle, "node:write", "made-by-hand")
 	must(t, client.Put(ctx, "/v1/catalog/register", map[string]any{"Node": "made-by-hand", "Address": "127.0.0.1"}))
 	within(t, patience, "readiness", func(ctx context.Context) bool {
 		answer, err := mesh.Get(ctx, lifecycle+"/ready")
@@ -327,5 +343,19 @@ func TestSelfRegisterWithoutNodeWrite(t *testing.T) {
 	<-process.Done()
 	if got := registered(ctx, t, consul, "made-by-hand"); got == nil || len(got) > 0 {
 		t.Errorf("after the end there is %q on a node that is not ours", got)
+	}
+}
+
+// TestSelfRegisterOnAgentsNode: the agent of a node would remove the registration
+// with its next look at the catalog.
+func TestSelfRegisterOnAgentsNode(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	consul := consultest.New(t, consultest.Options{})
+	const node = "server-0" // a server is an agent, too
+	_, lifecycle := startRegistering(ctx, t, consul, node, "")
+	expectPending(ctx, t, lifecycle, "a Consul agent keeps this node", "-proxy-node-name")
+	if got := registered(ctx, t, consul, node); slices.Contains(got, "web") {
+		t.Errorf("on the agent's node there is %q", got)
 	}
 }
