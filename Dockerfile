@@ -9,14 +9,15 @@
 # or, after `make image-binaries` and with the values of versions.env as arguments:
 #
 #   docker build --target podplane --build-arg ENVOY_IMAGE=… --build-arg BASE_IMAGE=… .
+#
+# BuildKit sets TARGETPLATFORM; with the classic builder it is one argument more, `TARGETPLATFORM=linux/amd64`.
 ARG ENVOY_IMAGE
 ARG BASE_IMAGE
 
 FROM ${ENVOY_IMAGE} AS envoy
 
 FROM ${BASE_IMAGE} AS podplane
-# The classic builder sets no platform.
-ARG TARGETPLATFORM=linux/amd64
+ARG TARGETPLATFORM
 ARG BINARIES=bin
 ARG VERSION=dev
 ARG REVISION=unknown
@@ -46,7 +47,7 @@ ENTRYPOINT ["/usr/local/bin/podplane"]
 
 # Before the injector, because the classic builder builds all stages above its target, and needs their binaries.
 FROM ${BASE_IMAGE} AS podplane-example
-ARG TARGETPLATFORM=linux/amd64
+ARG TARGETPLATFORM
 ARG BINARIES=bin
 ARG VERSION=dev
 ARG REVISION=unknown
@@ -66,7 +67,7 @@ USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/podplane-example"]
 
 FROM ${BASE_IMAGE} AS podplane-injector
-ARG TARGETPLATFORM=linux/amd64
+ARG TARGETPLATFORM
 ARG BINARIES=bin
 ARG VERSION=dev
 ARG REVISION=unknown

@@ -87,20 +87,28 @@ func prepare(ctx context.Context, tag string) ([]string, error) {
 		return nil, err
 	}
 	b := &images.Builder{Root: root, Platform: "linux/" + runtime.GOARCH, Source: source, Log: os.Stdout}
-	environment := []string{
-		"PODPLANE_IMAGE=podplane:" + tag, "EXAMPLE_IMAGE=podplane-example:" + tag,
-		// Any free ports: the usual ones may be taken, by another run for one.
-		"CONSUL_PORT=0", "WEB_PORT=0", "PROMETHEUS_PORT=0",
-	}
+	made := make(map[string]string)
 	for _, name := range []string{images.Consul, images.Prometheus, images.Curl} {
 		image, err := images.Find(pins, name)
 		if err != nil {
 			return nil, err
 		}
-		if image, err = b.Ensure(ctx, images.Pin{Name: name, Image: image}); err != nil {
+		if made[name], err = b.Ensure(ctx, images.Pin{Name: name, Image: image}); err != nil {
 			return nil, err
 		}
-		environment = append(environment, name+"="+image)
 	}
-	return environment, nil
+	return variables(tag, made), nil
+}
+
+// variables are those of compose.yaml.
+func variables(tag string, made map[string]string) []string {
+	all := []string{
+		"PODPLANE_IMAGE=podplane:" + tag, "EXAMPLE_IMAGE=podplane-example:" + tag,
+		// Any free ports: the usual ones may be taken, by another run for one.
+		"CONSUL_PORT=0", "WEB_PORT=0", "PROMETHEUS_PORT=0",
+	}
+	for name, image := range made {
+		all = append(all, name+"="+image)
+	}
+	return all
 }

@@ -46,11 +46,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	case len(args) == 3 && args[1] == "look":
 		return look(ctx, args[2], stdout)
 	default:
-		return serve(ctx, args[1:])
+		return serve(ctx, args[1:], stdout)
 	}
 }
 
-func serve(ctx context.Context, args []string) error {
+func serve(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("podplane-example", flag.ContinueOnError)
 	name := flags.String("name", "example", "the name in the answers")
 	listen := flags.String("listen", "127.0.0.1:8080", "where to listen")
@@ -65,7 +65,7 @@ func serve(ctx context.Context, args []string) error {
 	server := &http.Server{Handler: newService(*name, *upstream), ReadHeaderTimeout: requestTimeout}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
-	fmt.Printf("%s answers at %s\n", *name, l.Addr())
+	_, _ = fmt.Fprintf(stdout, "%s answers at %s\n", *name, l.Addr())
 	select {
 	case err := <-ended:
 		return err
