@@ -58,6 +58,7 @@ type Client struct {
 	// answered last.
 	API   *api.Client
 	token tokenSource
+	via   *transport
 }
 
 // New checks the configuration. The servers are not asked yet.
@@ -96,15 +97,18 @@ func New(cfg Config, log hclog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make consul client: %w", err)
 	}
-	c := &Client{token: newToken(cfg, bare, log)}
+	c := &Client{token: newToken(cfg, bare, log), via: via}
 	if c.API, err = build(&withToken{next: via, token: c.token}); err != nil {
 		return nil, fmt.Errorf("make consul client: %w", err)
 	}
 	return c, nil
 }
 
-// Close logs out, if there was a login. ctx bounds it.
-func (c *Client) Close(ctx context.Context) error { return c.token.close(ctx) }
+// Close logs out, if there was a login, and closes connections. ctx bounds it.
+func (c *Client) Close(ctx context.Context) error {
+	defer c.via.next.CloseIdleConnections()
+	return c.token.close(ctx)
+}
 
 // httpPort is the port of the HTTP API, as Consul numbers them:
 // https://developer.hashicorp.com/consul/docs/reference/architecture/ports.

@@ -1,0 +1,7 @@
+acl = "write"
+node_prefix "" {
+  policy = "write"
+}
+service_prefix "" {
+  policy = "write"
+}
