@@ -272,8 +272,9 @@ func (a *legacyApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // startRegistering runs podplane in this test's own namespace with a service web,
-// and gives it with the URL of its lifecycle server.
-func startRegistering(ctx context.Context, t *testing.T, consul *consultest.Cluster, node, token string) (*proc.Process, string) {
+// and gives it with the URL of its lifecycle server. The arguments say how to
+// reach the servers and where to register.
+func startRegistering(ctx context.Context, t *testing.T, consul *consultest.Cluster, more ...string) (*proc.Process, string) {
 	t.Helper()
 	envoy, err := envoybin.Find(ctx)
 	must(t, err)
@@ -284,16 +285,13 @@ func startRegistering(ctx context.Context, t *testing.T, consul *consultest.Clus
 	must(t, os.WriteFile(file, fmt.Appendf(nil, `{"service": {"name": "web", "connect": {"sidecar_service": {"port": %d}}}}`, block.Next()), 0o600))
 	graceful := fmt.Sprint(block.Next())
 	args := []string{
-		podplane, "-addresses", consul.Discovery(), "-grpc-port", fmt.Sprint(consul.GRPCPort()), "-tls-disabled",
-		"-consul-http-port", port(t, consul.HTTPAddr(0)), "-service-file", file, "-proxy-node-name", node,
+		podplane, "-addresses", consul.Discovery(), "-grpc-port", fmt.Sprint(consul.GRPCPort()), "-service-file", file,
 		"-envoy-executable-path", envoy.Path, "-envoy-admin-bind-port", fmt.Sprint(block.Next()), "-graceful-port", graceful,
 		"-telemetry-prom-merge-port", fmt.Sprint(block.Next()),
 	}
-	env := []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=20"}
-	if token != "" {
-		args, env = append(args, "-credential-type", "static"), append(env, "DP_CREDENTIAL_STATIC_TOKEN="+token)
-	}
-	process, err := proc.Start(proc.Spec{Name: "podplane", Args: args, Env: env})
+	process, err := proc.Start(proc.Spec{Name: "podplane", Args: append(args, more...), Env: []string{
+		"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=20",
+	}})
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -328,13 +326,13 @@ func TestSelfRegisterWithoutNodeWrite(t *testing.T) {
 	client := consul.Client()
 	token, err := client.CreateServiceToken(ctx, "web")
 	must(t, err)
-	process, lifecycle := startRegistering(ctx, t, consul, "made-by-hand", token.SecretID)
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(tokenFile, []byte(token.SecretID), 0o600))
+	process, lifecycle := startRegistering(ctx, t, consul, "-proxy-node-name", "made-by-hand", "-tls-disabled",
+		"-consul-http-port", port(t, consul.HTTPAddr(0)), "-credential-type", "static", "-static-token-path", tokenFile)
 	expectPending(ctx, t, lifecycle, "node:write", "made-by-hand")
 	must(t, client.Put(ctx, "/v1/catalog/register", map[string]any{"Node": "made-by-hand", "Address": "127.0.0.1"}))
-	within(t, patience, "readiness", func(ctx context.Context) bool {
-		answer, err := mesh.Get(ctx, lifecycle+"/ready")
-		return err == nil && answer.Status == http.StatusOK
-	})
+	within(t, patience, "readiness", isReady(lifecycle))
 	within(t, patience, "a passing proxy", func(ctx context.Context) bool {
 		n, err := client.HealthyInstances(ctx, "web-sidecar-proxy")
 		return err == nil && n == 1
@@ -353,9 +351,65 @@ func TestSelfRegisterOnAgentsNode(t *testing.T) {
 	ctx := bounded(t)
 	consul := consultest.New(t, consultest.Options{})
 	const node = "server-0" // a server is an agent, too
-	_, lifecycle := startRegistering(ctx, t, consul, node, "")
+	_, lifecycle := startRegistering(ctx, t, consul, "-proxy-node-name", node, "-tls-disabled",
+		"-consul-http-port", port(t, consul.HTTPAddr(0)))
 	expectPending(ctx, t, lifecycle, "a Consul agent keeps this node", "-proxy-node-name")
 	if got := registered(ctx, t, consul, node); slices.Contains(got, "web") {
 		t.Errorf("on the agent's node there is %q", got)
+	}
+}
+
+func isReady(lifecycle string) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		answer, err := mesh.Get(ctx, lifecycle+"/ready")
+		return err == nil && answer.Status == http.StatusOK
+	}
+}
+
+// TestSelfRegisterOverHTTPS: the HTTP API with the CA and the server name of the
+// session, and with its token from a login, which outlives the removal of the
+// registration and nothing else.
+func TestSelfRegisterOverHTTPS(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	ca, err := consultest.NewCA("https")
+	must(t, err)
+	leaf, err := ca.Issue(consultest.ServerName)
+	must(t, err)
+	block, err := ports.Reserve(1, "127.0.0.1")
+	must(t, err)
+	t.Cleanup(block.Release)
+	https, dir := block.Next(), t.TempDir()
+	in := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, data, 0o600))
+		return path
+	}
+	consul := consultest.New(t, consultest.Options{TLS: true, JWT: true, Config: map[string]any{
+		"ports": map[string]any{"https": https},
+		"tls":   map[string]any{"https": map[string]any{"cert_file": in("cert.pem", leaf.Cert), "key_file": in("key.pem", leaf.Key)}},
+	}})
+	client := consul.Client()
+	must(t, client.Put(ctx, "/v1/catalog/register", map[string]any{"Node": "vm", "Address": "127.0.0.1"}))
+	bearer, err := consul.Bearer("web", time.Hour)
+	must(t, err)
+	grpcCA, err := os.ReadFile(consul.CAFile())
+	must(t, err)
+	process, lifecycle := startRegistering(ctx, t, consul, "-proxy-node-name", "vm", "-consul-http-port", fmt.Sprint(https),
+		"-ca-certs", in("ca.pem", slices.Concat(grpcCA, ca.PEM())), "-tls-server-name", consultest.ServerName,
+		"-credential-type", "login", "-login-auth-method", consultest.AuthMethod, "-login-bearer-token-path", in("bearer", []byte(bearer)))
+	within(t, patience, "readiness", isReady(lifecycle))
+	if got := registered(ctx, t, consul, "vm"); !slices.Equal(got, []string{"web", "web-sidecar-proxy"}) {
+		t.Errorf("there is %q", got)
+	}
+	must(t, process.Signal(syscall.SIGTERM))
+	<-process.Done()
+	if got := registered(ctx, t, consul, "vm"); len(got) > 0 {
+		t.Errorf("after the end there is %q", got)
+	}
+	tokens, err := client.AuthMethodTokens(ctx, consultest.AuthMethod)
+	must(t, err)
+	if len(tokens) > 0 {
+		t.Errorf("%d tokens are left", len(tokens))
 	}
 }
