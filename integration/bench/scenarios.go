@@ -64,7 +64,7 @@ func scenarios() []scenario {
 			{id: "idle_memory", title: "idle: resident memory", unit: "MiB", digits: 1},
 		}},
 	}, xdsScenarios(), []scenario{
-		{id: "updates", rounds: 3, run: measureUpdates, measures: []measure{
+		{id: "updates", rounds: 5, run: measureUpdates, measures: []measure{
 			{id: "updates_memory", title: "after 10,000 updates of 4 KiB: resident memory", unit: "MiB", digits: 1},
 		}},
 		{id: "scrape", rounds: 5, run: measureScrape, measures: []measure{

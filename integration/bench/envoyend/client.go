@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -91,9 +92,12 @@ func (c *client) close() {
 
 func (c *client) run(ctx context.Context) {
 	for pause := retryBase; ; {
-		received := c.session(ctx)
+		received, err := c.session(ctx)
 		if received {
 			pause = retryBase
+		}
+		if ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "benchmark's envoy: stream to %s ended: %v\n", c.target.address, err)
 		}
 		timer := time.NewTimer(rand.N(pause))
 		select {
@@ -108,25 +112,25 @@ func (c *client) run(ctx context.Context) {
 	}
 }
 
-// session is one stream, from its start to its end; received tells whether
-// anything came.
-func (c *client) session(ctx context.Context) (received bool) {
+// session is one stream, from its start to its end, with the cause of that;
+// received tells whether anything came.
+func (c *client) session(ctx context.Context) (received bool, err error) {
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(ctx, c.target.metadata))
 	defer cancel()
 	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(c.conn).DeltaAggregatedResources(ctx)
 	if err != nil {
-		return false
+		return false, err
 	}
 	c.opened(stream)
 	defer c.opened(nil)
 	for {
 		r, err := stream.Recv()
 		if err != nil {
-			return received
+			return received, err
 		}
 		received = true
-		if c.take(stream, r, control.Now()) != nil {
-			return received
+		if err := c.take(stream, r, control.Now()); err != nil {
+			return received, err
 		}
 	}
 }
