@@ -78,7 +78,7 @@ compose: image ## Bring deploy/compose up, check what it is to show, take it dow
 	@go run $(TAGS) ./integration/compose
 
 .PHONY: envoy
-envoy: ## Take the pinned Envoy out of its image into bin/envoy (needs a registry); ENVOY=$$PWD/bin/envoy makes tests use it
+envoy: ## Take the pinned Envoy out of its image into bin/envoy, for tests (needs a registry)
 	@mkdir -p bin && id=$$(docker create $(ENVOY_IMAGE)) && { docker cp $$id:/usr/local/bin/envoy bin/envoy; code=$$?; \
 		docker rm $$id >/dev/null; exit $$code; } && bin/envoy --version
 

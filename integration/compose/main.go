@@ -46,17 +46,17 @@ func run(ctx context.Context, tag string, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
+	c := &check{project: p, start: time.Now()}
 	defer func() {
 		if err != nil {
-			p.logs()
+			p.logs(ctx)
 		}
 		if keep {
-			fmt.Println("left up; take it down with:", p.downCommand())
+			fmt.Printf("left up; web is at %s. Take it down with:\n%s\n", c.web, p.downCommand())
 			return
 		}
-		err = errors.Join(err, p.down())
+		err = errors.Join(err, p.down(ctx))
 	}()
-	c := &check{project: p, start: time.Now()}
 	for i, step := range c.steps() {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		seen, err := step.do(ctx)

@@ -89,15 +89,15 @@ func (p *project) downCommand() string {
 }
 
 // down removes what the project has made: containers, network and volumes.
-func (p *project) down() error {
-	ctx, cancel := context.WithTimeout(context.Background(), downTimeout)
+func (p *project) down(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 	defer cancel()
 	return p.compose(ctx, downArguments()...)
 }
 
 // logs shows the end of every container's output, for the report of a failure.
-func (p *project) logs() {
-	ctx, cancel := context.WithTimeout(context.Background(), downTimeout)
+func (p *project) logs(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.command[0], append(p.arguments()[1:], "logs", "--no-color", "--tail", "40")...)
 	cmd.Env = append(os.Environ(), p.environment...)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,9 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func get(t *testing.T, h http.Handler, path string, header http.Header) (int, string) {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w.Code, w.Body.String()
@@ -134,7 +133,6 @@ func TestCurl(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	tests := []struct {
 		args, want, err string
 	}{
@@ -162,7 +160,6 @@ func TestCurlGivesUpAfterItsRetries(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	t.Cleanup(server.Close)
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	err := run(t.Context(), []string{"curl", "--retry", "2", "--retry-delay", "0", server.URL}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "503") || asked.Load() != 3 {
 		t.Errorf("asked %d times, %v", asked.Load(), err)

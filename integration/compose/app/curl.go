@@ -92,7 +92,8 @@ func (t *transfer) once(ctx context.Context, url string, stdout io.Writer) error
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	// A connection of its own for each: what curl keeps open is not missed.
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		return err
 	}
