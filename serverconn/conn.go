@@ -107,14 +107,13 @@ func (st *stream) RecvMsg(m any) error {
 
 // ended releases the stream and gives the error that its user should see.
 func (st *stream) ended(err error) error {
-	left := st.left.Load()
 	st.cancel()
+	if st.left.Load() {
+		return errLeft // whatever the server says of a stream that is over: its token may be gone as well
+	}
 	st.epoch.link.noticeRefusal(err)
 	if status.Code(err) == codes.PermissionDenied {
 		st.epoch.link.session.denied()
-	}
-	if left && status.Code(err) == codes.Canceled {
-		return errLeft
 	}
 	return st.session.withoutSecrets(err)
 }
