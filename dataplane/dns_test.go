@@ -31,7 +31,7 @@ func TestDNSProxyMode(t *testing.T) {
 		}
 	}
 	s.terminate()
-	if err := s.end(t, promptly); err != nil {
+	if err := s.endPromptly(t); err != nil {
 		t.Errorf("Run: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -28,16 +29,28 @@ func listenStatsd(t *testing.T, network, address string) pushed {
 	return pushed{c}
 }
 
-// all gives what has come, once all senders have ended.
+// all gives what has come, once all senders have ended: on this machine a
+// datagram has arrived when its sending returns, and so before the last.
 func (p pushed) all(t *testing.T) string {
 	t.Helper()
+	const last = "the last"
+	sender, err := net.Dial(p.LocalAddr().Network(), p.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Close()
+	if _, err := io.WriteString(sender, last); err != nil {
+		t.Fatal(err)
+	}
 	var text strings.Builder
 	buf := make([]byte, 64<<10)
+	_ = p.SetReadDeadline(time.Now().Add(patience))
 	for {
-		// On this machine a datagram has arrived when its sending returns.
-		_ = p.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		n, _, err := p.ReadFrom(buf)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if string(buf[:n]) == last {
 			return text.String()
 		}
 		text.Write(buf[:n])

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 	"google.golang.org/grpc"
@@ -99,7 +98,7 @@ func TestWildcardAnswersFromTheAddressAsked(t *testing.T) {
 		packet, _ := question("api.service.consul.", dns.TypeA).Pack()
 		for _, host := range hosts {
 			for _, transport := range []string{"udp", "tcp"} {
-				if exchangeRaw(t, transport, net.JoinHostPort(host, port), packet, 2*time.Second) == nil {
+				if exchangeRaw(t, transport, net.JoinHostPort(host, port), packet, patienceOfTests) == nil {
 					t.Errorf("bound to %s, asked at %s over %s: no answer", bind, host, transport)
 				}
 			}

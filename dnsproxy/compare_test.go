@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/consul/proto-public/pbdns"
 	"github.com/miekg/dns"
@@ -50,7 +49,7 @@ func probes(t testing.TB, questions []dns.Question, sizes ...uint16) map[string]
 // servers have dealt alike.
 func compareAnswers(t *testing.T, ours, theirs string, attempts int, probes map[string]probe) {
 	t.Helper()
-	const limit = 5 * time.Second
+	const limit = patienceOfTests
 	for name, p := range probes {
 		want := exchangeRaw(t, p.transport, theirs, p.packet, limit)
 		if want == nil {

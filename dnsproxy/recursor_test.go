@@ -94,7 +94,7 @@ func TestNextRecursorIsAskedWhenOneFails(t *testing.T) {
 	}
 	for name, test := range tests {
 		reg := prometheus.NewRegistry()
-		s, _ := start(t, Config{Recursors: test.recursors, Timeout: 400 * time.Millisecond, Registerer: reg}, addressOf("10.0.0.1"))
+		s, _ := start(t, Config{Recursors: test.recursors, Timeout: 4 * time.Second, Registerer: reg}, addressOf("10.0.0.1"))
 		if answer := ask(t, s, "udp", question("example.com.", dns.TypeA)); answer.Rcode != test.rcode {
 			t.Errorf("%s: %v", name, answer)
 		}

@@ -193,7 +193,7 @@ func TestEndCutsOffHeldAnswers(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took < closeTimeout || took > 20*closeTimeout {
+	if took := time.Since(began); took < closeTimeout || took > 100*closeTimeout {
 		t.Errorf("the end took %s", took)
 	}
 	<-released

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"context"
+	"io"
 	"net"
 	"path/filepath"
 	"slices"
@@ -29,13 +30,25 @@ func receive(t *testing.T, conn net.PacketConn, cfg PushConfig) []string {
 	if err := p.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
+	// What was sent on this machine has arrived when Run returns, and before this.
+	const last = "the last"
+	sender, err := net.Dial(conn.LocalAddr().Network(), conn.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Close()
+	if _, err := io.WriteString(sender, last); err != nil {
+		t.Fatal(err)
+	}
 	var lines []string
 	buf := make([]byte, 64<<10)
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	for {
-		// What was sent on this machine has arrived when Run returns.
-		_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		n, _, err := conn.ReadFrom(buf)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if string(buf[:n]) == last {
 			slices.Sort(lines)
 			return lines
 		}

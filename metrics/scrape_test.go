@@ -143,6 +143,11 @@ func TestSourceFails(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			// Envoy, which is well, is to answer within the time that these do not.
+			timeout := time.Minute
+			if c.reason == "timeout" {
+				timeout = 3 * time.Second
+			}
 			app := httptest.NewUnstartedServer(c.handler)
 			app.Start()
 			t.Cleanup(app.Close)
@@ -150,7 +155,7 @@ func TestSourceFails(t *testing.T) {
 				EnvoyURL:        static(t, envoyText),
 				ApplicationURLs: []string{app.URL},
 				MaxSourceBytes:  4096,
-				Timeout:         500 * time.Millisecond,
+				Timeout:         timeout,
 			})
 			resp := get(t, url)
 			if resp.code != http.StatusOK {

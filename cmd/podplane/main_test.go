@@ -75,7 +75,7 @@ func ran(t *testing.T, args ...string) result {
 	var stdout, stderr syncBuffer
 	done := make(chan int, 1)
 	go func() { done <- run(args, &stdout, &stderr, signals) }()
-	timer := time.NewTimer(20 * time.Second)
+	timer := time.NewTimer(time.Minute)
 	defer timer.Stop()
 	select {
 	case code := <-done:
@@ -277,7 +277,7 @@ func TestOutputIsLost(t *testing.T) {
 // TestProgram runs the program itself, with a signal of the kernel's.
 func TestProgram(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {
