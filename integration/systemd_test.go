@@ -4,6 +4,7 @@ package integration
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,9 +41,7 @@ func TestSystemdFiles(t *testing.T) {
 	for line := range strings.Lines(string(unit)) {
 		if assignment, ok := strings.CutPrefix(line, "Environment="); ok {
 			assignment = strings.NewReplacer("%d", "/run/credentials/podplane.service", "%t", "/run").Replace(assignment)
-			for name, value := range variables(assignment) {
-				settings[name] = value
-			}
+			maps.Copy(settings, variables(assignment))
 		}
 	}
 	known := map[string]bool{}
