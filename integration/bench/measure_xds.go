@@ -53,15 +53,13 @@ func (l xdsLoad) run(ctx context.Context, b binary, sc scale) (values, error) {
 	if err := r.rates(ctx, v, l.name(), sc.repeats); err != nil {
 		return v, err
 	}
-	if err := r.latencies(ctx, v, l.name(), sc.repeats); err != nil {
-		return v, err
-	}
+	// At once: later the runtime gives back what these runs have needed.
 	resident, _, err := memory(r.pid)
 	if err != nil {
 		return v, err
 	}
 	v[l.name()+"_memory"] = resident
-	return v, nil
+	return v, r.latencies(ctx, v, l.name(), sc.repeats)
 }
 
 // name is that of the scenario.
