@@ -74,7 +74,7 @@ func (p *dnsProxy) expectGracefulEnd(ctx context.Context, t *testing.T) {
 	var wg sync.WaitGroup
 	for i, c := range conns {
 		wg.Go(func() {
-			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(patience))
 			answer := make([]byte, 512)
 			n, err := c.Read(answer)
 			got.Store(i, addressIn(answer[:n], err))

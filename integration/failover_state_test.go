@@ -103,7 +103,7 @@ func expectChange(ctx context.Context, t *testing.T, client func() *consultest.C
 	for _, pod := range pods {
 		within(t, patience, "a change reaches the envoy of "+pod.Service.Name, has(pod, what))
 	}
-	if took := time.Since(start); took > limit {
+	if took := time.Since(start); late(t, took, limit) {
 		t.Errorf("a change arrived after %s, later than %s", took, limit)
 	} else {
 		t.Logf("a change arrived after %s", took.Round(time.Millisecond))

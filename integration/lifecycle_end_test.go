@@ -167,7 +167,7 @@ func testSignalDuringTheStart(t *testing.T, m *mesh.Mesh) {
 			}
 			began := time.Now()
 			must(t, pod.Dataplane().Signal(syscall.SIGTERM))
-			if expectExit(t, pod, 0); time.Since(began) > time.Second {
+			if expectExit(t, pod, 0); late(t, time.Since(began), time.Second) {
 				t.Errorf("it took %s", time.Since(began))
 			}
 			expectNothingLeft(t, mark(tc.spec.Name))
@@ -190,7 +190,7 @@ func testSignalAtAnyTime(t *testing.T, m *mesh.Mesh) {
 		<-time.After(after)
 		began := time.Now()
 		must(t, pod.Dataplane().Signal(syscall.SIGTERM))
-		if expectExit(t, pod, 0); time.Since(began) > time.Second {
+		if expectExit(t, pod, 0); late(t, time.Since(began), time.Second) {
 			t.Errorf("a SIGTERM after %s took %s", after, time.Since(began))
 		}
 		expectNothingLeft(t, mark("early"))

@@ -198,7 +198,7 @@ func testCommands(t *testing.T, m *mesh.Mesh) {
 		must(t, pod.StartDataplane(ctx))
 		expectOutcome(t, job, 0, mesh.Greeting("backend")+", /job")
 		ended := time.Now()
-		if expectExit(t, pod, 0); time.Since(ended) > 500*time.Millisecond {
+		if expectExit(t, pod, 0); late(t, time.Since(ended), 500*time.Millisecond) {
 			t.Errorf("the dataplane ended %s after the job", time.Since(ended))
 		}
 	})
@@ -252,7 +252,7 @@ func testOtherCommands(t *testing.T, m *mesh.Mesh) {
 	expectOutcome(t, subcommand(t, pod, "-check-proxy-health", "-envoy-admin-bind-port", port), 0, "envoy is LIVE\n")
 	began := time.Now()
 	expectOutcome(t, subcommand(t, pod, "drain"), 0, `"stopped"`)
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); late(t, took, 2*time.Second) {
 		t.Errorf("an idle pod was drained in %s", took)
 	}
 	expectExit(t, pod, 0)

@@ -108,7 +108,7 @@ func expectEnd(t *testing.T, pod *mesh.Pod, envoy int, began time.Time, from, to
 	expectExit(t, pod, 0)
 	took := time.Since(began).Round(time.Millisecond)
 	t.Logf("%s was gone after %s", pod.Service.Name, took)
-	if took < from || took > to {
+	if took < from || late(t, took, to) {
 		t.Errorf("%s was gone after %s, not between %s and %s", pod.Service.Name, took, from, to)
 	}
 	expectNoProcess(t, envoy)
@@ -257,7 +257,7 @@ func testDrain(t *testing.T, m *mesh.Mesh) {
 		calls++
 	}
 	t.Logf("inbound was refused after %s, %d calls outbound", refused, calls)
-	if refused < period/4 || refused > period/4+500*time.Millisecond {
+	if refused < period/4 || late(t, refused-period/4, 500*time.Millisecond) {
 		t.Errorf("inbound was refused after %s, not after a quarter of %s", refused, period)
 	}
 	expectEnd(t, pod, envoy, began, period, period+time.Second)

@@ -120,7 +120,7 @@ func expectRecovery(ctx context.Context, t *testing.T, m *mesh.Mesh, what string
 	within(t, recovery, what+": a change arrives", has(pod, change(ctx, t, m.Consul.Client)))
 	took := time.Since(start)
 	t.Logf("%s: recovered after %s", what, took.Round(time.Millisecond))
-	if took > recovery {
+	if late(t, took, recovery) {
 		t.Errorf("%s: recovered after %s, later than %s", what, took, recovery)
 	}
 }

@@ -96,7 +96,7 @@ func within(t *testing.T, limit time.Duration, what string, cond func(context.Co
 	if err := mesh.Until(ctx, cond); err != nil {
 		t.Fatalf("never: %s", what)
 	}
-	if took := time.Since(start); took > limit {
+	if took := time.Since(start); late(t, took, limit) {
 		t.Errorf("%s: after %s, later than %s", what, took, limit)
 	}
 }
