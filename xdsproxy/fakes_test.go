@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 type (
 	deltaRequest  = discoveryv3.DeltaDiscoveryRequest
