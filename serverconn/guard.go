@@ -88,8 +88,11 @@ func (l *link) watchConnection(ctx context.Context) {
 		return
 	}
 	conn := l.session.connOf(l)
+	wasReady := false // gRPC may say that it is connecting when the server has answered already
 	for state := conn.GetState(); ; state = conn.GetState() {
-		if state != connectivity.Ready && l.session.isConnected(l) {
+		wasReady = wasReady || state == connectivity.Ready
+		broken := state != connectivity.Ready && (wasReady || state != connectivity.Connecting)
+		if broken && l.session.isConnected(l) {
 			l.down(status.Error(codes.Unavailable, "the connection broke"))
 			l.judge(stuck)
 		}
