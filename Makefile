@@ -40,7 +40,7 @@ build: ## Build static, stripped binaries into bin/
 	CGO_ENABLED=0 go build $(BUILD_TAGS) -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
 .PHONY: test-servers
-test-servers: ## Build what tests run against into the cache folder (about 10 minutes the first time)
+test-servers: ## Build what tests run against into the cache folder (about 20 minutes the first time)
 	@go run ./integration/servers/build
 
 .PHONY: promtool
@@ -131,6 +131,10 @@ BENCH_FLAGS ?=
 .PHONY: bench
 bench: build ## Measure bin/podplane, with VS=PATH beside another dataplane; the machine should have nothing else to do
 	go run $(TAGS) ./integration/bench -bin bin/podplane $(if $(VS),-vs $(VS)) $(BENCH_FLAGS)
+
+.PHONY: kube-scale
+kube-scale: build test-servers ## Measure the companion: 500 admissions a second, 5,000 pods; nothing else should run
+	PODPLANE_KUBE_SCALE=1 go test $(TAGS) -count 1 -v -timeout 40m -run '^(TestScale|TestIdle|TestLeader)' ./integration/kube
 
 .PHONY: dns-bench
 dns-bench: build test-servers ## Measure the DNS proxy; the machine should have nothing else to do

@@ -93,7 +93,7 @@ func TestKubeletPromises(t *testing.T) {
 		return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}
 	}
 	c := shellContainer("main", `echo "$JOINED|$PLAIN"; echo "uid $(id -u) groups $(id -G)"
-grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status; echo "pid $$"
+grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status; echo "pid $$$$"
 touch /x 2>/dev/null && echo writable; touch /data/x && echo data
 cat /var/run/secrets/kubernetes.io/serviceaccount/namespace; echo; wc -l </var/run/secrets/kubernetes.io/serviceaccount/ca.crt
 cut -c1-2 /var/run/secrets/kubernetes.io/serviceaccount/token; cat /etc/note/note; ls /work 2>/dev/null; exit 0`)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -117,7 +118,7 @@ func build(ctx context.Context, dir string) (err error) {
 
 // inside starts the cluster, runs the tests, and ends it.
 func inside(m *testing.M) (code int) {
-	log.SetLogger(log.Log) // whatever it would say goes nowhere, this too
+	log.SetLogger(logr.Discard()) // it would ask for one on standard error
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	stop, err := start(ctx)
@@ -173,7 +174,14 @@ func start(ctx context.Context) (stop func() error, err error) {
 		return stop, err
 	}
 	ends = append(ends, end)
-	return stop, nil
+	if os.Getenv("D_NO_COMPANION") != "" {
+		return stop, nil
+	}
+	if err := startConsul(ctx, dir); err != nil {
+		return stop, err
+	}
+	ends = append(ends, consul.Close)
+	return stop, deploy(ctx)
 }
 
 // startNode starts the kubelet.

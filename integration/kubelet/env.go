@@ -89,7 +89,7 @@ func (p *pod) valueFrom(ctx context.Context, c *corev1.Container, from corev1.En
 		value, err = p.field(from.FieldRef.FieldPath)
 		return value, false, err
 	case from.ResourceFieldRef != nil:
-		value, err = resource(c, from.ResourceFieldRef)
+		value, err = resourceField(c, from.ResourceFieldRef)
 		return value, false, err
 	case from.ConfigMapKeyRef != nil:
 		ref := from.ConfigMapKeyRef
@@ -143,8 +143,8 @@ func (p *pod) field(path string) (string, error) {
 	return value, nil
 }
 
-// resource gives a request or limit in whole units, rounded up; 0 where there is none.
-func resource(c *corev1.Container, ref *corev1.ResourceFieldSelector) (string, error) {
+// resourceField gives a request or limit in whole units, rounded up; 0 where there is none.
+func resourceField(c *corev1.Container, ref *corev1.ResourceFieldSelector) (string, error) {
 	kind, name, _ := strings.Cut(ref.Resource, ".")
 	list := map[string]corev1.ResourceList{"limits": c.Resources.Limits, "requests": c.Resources.Requests}[kind]
 	if list == nil {

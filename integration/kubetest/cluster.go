@@ -111,7 +111,7 @@ func (c *Cluster) start(ctx context.Context) error {
 // Close ends every part and removes all files. It may be called more than once.
 func (c *Cluster) Close() error {
 	var errs []error
-	for _, part := range []*proc.Process{c.api, c.controllers, c.etcd} {
+	for _, part := range []*proc.Process{c.controllers, c.api, c.etcd} {
 		if part != nil {
 			errs = append(errs, part.Stop(stopTimeout))
 		}

@@ -100,8 +100,8 @@ func (c *Cluster) apiArgs() []string {
 		"--bind-address=" + loopback, "--secure-port=" + strconv.Itoa(c.apiPort),
 		"--tls-cert-file=" + c.path(certFile), "--tls-private-key-file=" + c.path(keyFile),
 		"--service-cluster-ip-range=" + ServiceCIDR,
-		// It refuses to tell loopback as its own Service's endpoint, and there is no other address.
-		"--endpoint-reconciler-type=none",
+		// It would look for another one by the default route, which need not be. Loopback may not be an endpoint.
+		"--advertise-address=" + loopback, "--endpoint-reconciler-type=none",
 		"--authorization-mode=Node,RBAC", "--anonymous-auth=false", "--token-auth-file=" + c.path(tokensFile),
 		"--service-account-issuer=" + Issuer,
 		"--service-account-key-file=" + c.path(signingFile),
@@ -119,7 +119,7 @@ func (c *Cluster) controllerArgs() []string {
 		// Those that are left out manage nodes and clouds that there are not.
 		"--controllers=*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle,-service-lb-controller,-node-route-controller",
 		"--root-ca-file=" + c.path(caFile), "--service-account-private-key-file=" + c.path(signingFile),
-		"--concurrent-endpoint-syncs=10", "--mirroring-concurrent-service-endpoint-syncs=0",
+		"--concurrent-endpoint-syncs=10",
 		"--kube-api-qps=1000", "--kube-api-burst=2000",
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -51,10 +52,19 @@ func httpEcho(args []string) int {
 	return 0
 }
 
+// curlOptions are those of curl's that examples use.
+type curlOptions struct {
+	method, url string
+	fail        bool
+	patience    time.Duration
+	retries     int
+	retryAll    bool
+}
+
 // curl takes a few of curl's options. Its exit codes are curl's: 7 for no connection, 22 for a status of 400 and above
 // with --fail, 28 for a timeout.
 func curl(args []string) int {
-	method, url, fail, quiet, patience := http.MethodGet, "", false, false, defaultAsk
+	o := curlOptions{method: http.MethodGet, patience: defaultAsk}
 	for i := 0; i < len(args); i++ {
 		value := func() string {
 			if i++; i < len(args) {
@@ -62,40 +72,46 @@ func curl(args []string) int {
 			}
 			return ""
 		}
+		var err error
 		switch arg := args[i]; {
-		case arg == "-X" || arg == "--request":
-			method = value()
+		case arg == "-X":
+			o.method = value()
 		case arg == "--max-time" || arg == "-m":
-			seconds, err := time.ParseDuration(value() + "s")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, "curl:", err)
-				return 2
-			}
-			patience = seconds
-		case arg == "--fail" || arg == "--fail-with-body":
-			fail = true
-		case arg == "--silent" || arg == "--show-error":
-			quiet = true
-		case strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "--") && strings.Trim(arg, "-sSf") == "":
-			fail = fail || strings.Contains(arg, "f")
+			o.patience, err = time.ParseDuration(value() + "s")
+		case arg == "--retry":
+			o.retries, err = strconv.Atoi(value())
+		case arg == "--retry-all-errors":
+			o.retryAll = true
+		case strings.HasPrefix(arg, "-") && strings.Trim(arg[1:], "sSf") == "":
+			o.fail = o.fail || strings.Contains(arg, "f")
 		case strings.HasPrefix(arg, "-"):
-			fmt.Fprintln(os.Stderr, "curl: this one does not know", arg)
-			return 2
+			err = fmt.Errorf("this one does not know %s", arg)
 		default:
-			url = arg
+			o.url = arg
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "curl:", err)
+			return 2
 		}
 	}
-	_ = quiet // there is no progress to show
-	return ask(method, url, fail, patience)
+	code := o.ask()
+	// As curl waits: one second, and each time twice as long.
+	for pause := time.Second; code != 0 && o.retryAll && o.retries > 0; pause *= 2 {
+		o.retries--
+		<-time.After(pause)
+		code = o.ask()
+	}
+	return code
 }
 
-func ask(method, url string, fail bool, patience time.Duration) int {
+func (o curlOptions) ask() int {
+	url := o.url
 	if !strings.Contains(url, "://") {
 		url = "http://" + url
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), o.patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, o.method, url, http.NoBody)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "curl:", err)
 		return 3
@@ -110,7 +126,7 @@ func ask(method, url string, fail bool, patience time.Duration) int {
 		return 7
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if fail && resp.StatusCode >= http.StatusBadRequest {
+	if o.fail && resp.StatusCode >= http.StatusBadRequest {
 		fmt.Fprintln(os.Stderr, "curl: (22)", resp.Status)
 		return 22
 	}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package kube
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"podplane/integration/consultest"
+)
+
+// replicas gives the pods of the companion.
+func replicas(ctx context.Context) []corev1.Pod {
+	pods := &corev1.PodList{}
+	if cluster.Client().List(ctx, pods, client.InNamespace(systemNamespace),
+		client.MatchingLabels{"app.kubernetes.io/name": "podplane-injector"}) != nil {
+		return nil
+	}
+	return pods.Items
+}
+
+// leader waits for the replica that registers pods.
+func leader(ctx context.Context, t *testing.T) types.NamespacedName {
+	t.Helper()
+	var key types.NamespacedName
+	await(ctx, t, "a replica leads", func(ctx context.Context) bool {
+		for _, p := range replicas(ctx) {
+			body, err := get(ctx, "http://"+p.Status.PodIP+":9444/metrics")
+			if err == nil && strings.Contains(body, "\npodplane_injector_leader 1\n") {
+				key = client.ObjectKeyFromObject(&p)
+				return true
+			}
+		}
+		return false
+	})
+	return key
+}
+
+func lease(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	l := &coordinationv1.Lease{}
+	if cluster.Client().Get(ctx, client.ObjectKey{Namespace: systemNamespace, Name: "podplane-injector"}, l) != nil || l.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *l.Spec.HolderIdentity
+}
+
+// Another replica takes over when the leader is killed, and pods are admitted all the while.
+func TestLeaderIsKilled(t *testing.T) {
+	ctx := bounded(t)
+	namespace := newNamespace(t, "takeover", restricted())
+	account := newAccount(t, namespace, "takeover")
+	was, holder := leader(ctx, t), lease(ctx, t)
+
+	var admitted, refused atomic.Int64
+	var last atomic.Value
+	probing, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; probing.Err() == nil; i++ {
+			pod := waitingPod(namespace, fmt.Sprintf("dry-%d", i), account, nil)
+			if err := cluster.DryRun(probing, pod); err != nil && probing.Err() == nil {
+				refused.Add(1)
+				last.Store(err.Error())
+			} else if err == nil && len(pod.Spec.InitContainers)+len(pod.Spec.Containers) < 2 {
+				refused.Add(1)
+				last.Store("admitted without a sidecar")
+			}
+			admitted.Add(1)
+		}
+	}()
+	start := time.Now()
+	must(t, node.Kill(was, "podplane-injector", syscall.SIGKILL))
+	key := createInjected(t, namespace, "takeover", account, nil)
+	await(ctx, t, "the new pod is registered", func(ctx context.Context) bool { return len(instances(ctx, account)) == 1 })
+	took := time.Since(start)
+	stop()
+	<-done
+	t.Logf("registered %s after the leader was killed; %d admissions meanwhile", took.Round(time.Millisecond), admitted.Load())
+	if took > 20*time.Second {
+		t.Errorf("the takeover took %s", took)
+	}
+	if now := lease(ctx, t); now == holder {
+		t.Errorf("%s holds the lease again", now)
+	}
+	if refused.Load() > 0 {
+		t.Errorf("%d of %d admissions were refused: %v", refused.Load(), admitted.Load(), last.Load())
+	}
+	awaitReady(ctx, t, key)
+}
+
+// The checks of a pod follow its readiness within a second, and are critical as soon as it is to go.
+func TestReadinessIsFollowed(t *testing.T) {
+	ctx := bounded(t)
+	namespace := newNamespace(t, "readiness", restricted())
+	account := newAccount(t, namespace, "readiness")
+	pod := waitingPod(namespace, "app", account, nil)
+	main := &pod.Spec.Containers[0]
+	main.Image, main.Command, main.Args = "http-echo", nil, []string{"-listen=:8080", "-text=x"}
+	main.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1}
+	main.ReadinessProbe.HTTPGet = &corev1.HTTPGetAction{Path: "/"}
+	main.ReadinessProbe.HTTPGet.Port.IntVal = 8080
+	must(t, cluster.Client().Create(ctx, pod))
+	key := client.ObjectKeyFromObject(pod)
+	leader(ctx, t)
+	awaitReady(ctx, t, key)
+	passing := func(want bool) func(context.Context) bool {
+		return func(ctx context.Context) bool {
+			list := append(instances(ctx, account), instances(ctx, account+"-sidecar-proxy")...)
+			return len(list) == 2 && list[0].passing() == want && list[1].passing() == want
+		}
+	}
+	within(t, time.Second, "a ready pod passes", passing(true))
+	must(t, node.Kill(key, "main", syscall.SIGSTOP))
+	await(ctx, t, "the pod is not ready", func(ctx context.Context) bool { return !ready(readPod(ctx, key)) })
+	within(t, time.Second, "a pod that is not ready is critical", passing(false))
+	must(t, node.Kill(key, "main", syscall.SIGCONT))
+	awaitReady(ctx, t, key)
+	within(t, time.Second, "a pod that is ready again passes", passing(true))
+
+	object := readPod(ctx, key)
+	must(t, cluster.Delete(ctx, object))
+	within(t, time.Second, "a pod that is to go is critical, or gone", func(ctx context.Context) bool {
+		list := instances(ctx, account)
+		return len(list) == 0 || !list[0].passing()
+	})
+	expectForgotten(ctx, t, namespace, account)
+}
+
+// While nothing changes, nothing is written to Consul.
+func TestIdleWritesNothing(t *testing.T) {
+	ctx := bounded(t)
+	namespace := newNamespace(t, "idle", restricted())
+	account := newAccount(t, namespace, "idle")
+	leader(ctx, t)
+	awaitReady(ctx, t, createInjected(t, namespace, "idle", account, nil))
+	await(ctx, t, "the pod passes", func(ctx context.Context) bool {
+		list := instances(ctx, account)
+		return len(list) == 1 && list[0].passing()
+	})
+	before := writes(ctx, t)
+	// This is the time for which nothing must happen, not a wait for something.
+	<-time.After(15 * time.Second)
+	for call, count := range writes(ctx, t) {
+		if count != before[call] {
+			t.Errorf("%s was called %v times while nothing changed", call, count-before[call])
+		}
+	}
+}
+
+// newAccount makes a ServiceAccount that no other test has, and allows its service to be reached.
+func newAccount(t *testing.T, namespace, prefix string) string {
+	t.Helper()
+	ctx := bounded(t)
+	account := &corev1.ServiceAccount{}
+	account.Namespace, account.Name = namespace, prefix+strings.TrimPrefix(namespace, prefix)
+	must(t, cluster.Client().Create(ctx, account),
+		consul.Client().SetIntention(ctx, "*", account.Name, consultest.Allow))
+	return account.Name
+}
