@@ -121,17 +121,17 @@ func TestReadinessIsFollowed(t *testing.T) {
 			return len(list) == 2 && list[0].passing() == want && list[1].passing() == want
 		}
 	}
-	within(t, time.Second, "a ready pod passes", passing(true))
+	withinSecond(t, "a ready pod passes", passing(true))
 	must(t, node.Kill(key, "main", syscall.SIGSTOP))
 	await(ctx, t, "the pod is not ready", func(ctx context.Context) bool { return !ready(readPod(ctx, key)) })
-	within(t, time.Second, "a pod that is not ready is critical", passing(false))
+	withinSecond(t, "a pod that is not ready is critical", passing(false))
 	must(t, node.Kill(key, "main", syscall.SIGCONT))
 	awaitReady(ctx, t, key)
-	within(t, time.Second, "a pod that is ready again passes", passing(true))
+	withinSecond(t, "a pod that is ready again passes", passing(true))
 
 	object := readPod(ctx, key)
 	must(t, cluster.Delete(ctx, object))
-	within(t, time.Second, "a pod that is to go is critical, or gone", func(ctx context.Context) bool {
+	withinSecond(t, "a pod that is to go is critical, or gone", func(ctx context.Context) bool {
 		list := instances(ctx, account)
 		return len(list) == 0 || !list[0].passing()
 	})

@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,9 +130,7 @@ func adapt(configMap *unstructured.Unstructured) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range settings() {
-		data[name] = value
-	}
+	maps.Copy(data, settings())
 	return unstructured.SetNestedStringMap(configMap.Object, data, "data")
 }
 

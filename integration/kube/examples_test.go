@@ -79,6 +79,7 @@ func expectGreeting(ctx context.Context, t *testing.T, from types.NamespacedName
 
 // static-client reaches static-server through the mesh, and not when an intention denies it.
 func testExampleTraffic(t *testing.T, from types.NamespacedName) {
+	t.Helper()
 	ctx := bounded(t)
 	const url = "http://localhost:1234"
 	expectGreeting(ctx, t, from, url, "hello world")
@@ -87,7 +88,7 @@ func testExampleTraffic(t *testing.T, from types.NamespacedName) {
 		t.Errorf("curl in the container says %q with code %d, %v", out, code, err)
 	}
 	must(t, consul.Client().SetIntention(ctx, "static-client", "static-server", consultest.Deny))
-	took := within(t, time.Second, "a denied request is refused", func(ctx context.Context) bool {
+	took := withinSecond(t, "a denied request is refused", func(ctx context.Context) bool {
 		_, _, err := ask(ctx, from, http.MethodGet, url)
 		return err != nil
 	})
@@ -98,6 +99,7 @@ func testExampleTraffic(t *testing.T, from types.NamespacedName) {
 
 // What the pods' annotations tell Prometheus to scrape is a valid exposition of all three sources.
 func testExampleMetrics(t *testing.T, clientPod, serverPod types.NamespacedName) {
+	t.Helper()
 	ctx := bounded(t)
 	for key, want := range map[types.NamespacedName][]string{
 		clientPod: {"envoy_cluster_upstream_rq", "podplane_"},
@@ -129,6 +131,7 @@ func scrape(ctx context.Context, t *testing.T, pod *corev1.Pod, want ...string) 
 
 // A Job completes, and nothing of it is left in Consul: no service, no token, no node of its own.
 func testExampleJob(t *testing.T, namespace, name, file string) {
+	t.Helper()
 	ctx := bounded(t)
 	start := time.Now()
 	must(t, apply(ctx, namespace, "examples/"+file))
@@ -183,6 +186,7 @@ func expectForgotten(ctx context.Context, t *testing.T, namespace, service strin
 
 // Both services of the pod answer, each through a dataplane of its own, and both can be scraped.
 func testExampleMultiPort(t *testing.T, namespace string) {
+	t.Helper()
 	ctx := bounded(t)
 	must(t, apply(ctx, namespace, "examples/multiport.yaml"))
 	key := onlyPod(ctx, t, namespace, "web")
@@ -242,6 +246,7 @@ func waitingPod(namespace, name, account string, annotations map[string]string) 
 
 // When the namespace is emptied, Consul is as it was.
 func testExampleEnd(t *testing.T, namespace string) {
+	t.Helper()
 	ctx := bounded(t)
 	object := &corev1.Namespace{}
 	object.Name = namespace

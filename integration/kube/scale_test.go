@@ -249,6 +249,7 @@ func newCrowd(ctx context.Context, t *testing.T, count int) *crowd {
 
 // remove deletes the pods without grace: nobody else would tell that they have ended.
 func (c *crowd) remove(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := cluster.Client().DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(c.namespace), client.GracePeriodSeconds(0)); err != nil {
@@ -316,9 +317,9 @@ func (c *crowd) awaitRegistered(ctx context.Context, t *testing.T, pods []types.
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	count := 0
 	for {
-		if count = c.count(ctx); count == 2*len(pods) {
+		count := c.count(ctx)
+		if count == 2*len(pods) {
 			return
 		}
 		select {

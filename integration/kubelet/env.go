@@ -5,6 +5,7 @@ package kubelet
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -89,8 +90,7 @@ func (p *pod) valueFrom(ctx context.Context, c *corev1.Container, from corev1.En
 		value, err = p.field(from.FieldRef.FieldPath)
 		return value, false, err
 	case from.ResourceFieldRef != nil:
-		value, err = resourceField(c, from.ResourceFieldRef)
-		return value, false, err
+		return resourceField(c, from.ResourceFieldRef), false, nil
 	case from.ConfigMapKeyRef != nil:
 		ref := from.ConfigMapKeyRef
 		data, err := p.configMap(ctx, ref.Name)
@@ -144,18 +144,18 @@ func (p *pod) field(path string) (string, error) {
 }
 
 // resourceField gives a request or limit in whole units, rounded up; 0 where there is none.
-func resourceField(c *corev1.Container, ref *corev1.ResourceFieldSelector) (string, error) {
+func resourceField(c *corev1.Container, ref *corev1.ResourceFieldSelector) string {
 	kind, name, _ := strings.Cut(ref.Resource, ".")
 	list := map[string]corev1.ResourceList{"limits": c.Resources.Limits, "requests": c.Resources.Requests}[kind]
 	if list == nil {
-		return "0", nil
+		return "0"
 	}
 	quantity := list[corev1.ResourceName(name)]
 	divisor := ref.Divisor.MilliValue()
 	if divisor == 0 {
 		divisor = 1000
 	}
-	return strconv.FormatInt((quantity.MilliValue()+divisor-1)/divisor, 10), nil
+	return strconv.FormatInt((quantity.MilliValue()+divisor-1)/divisor, 10)
 }
 
 func (p *pod) envFrom(ctx context.Context, from corev1.EnvFromSource) ([]corev1.EnvVar, error) {
@@ -189,9 +189,7 @@ func (p *pod) configMap(ctx context.Context, name string) (map[string]string, er
 	for key, value := range object.BinaryData {
 		out[key] = string(value)
 	}
-	for key, value := range object.Data {
-		out[key] = value
-	}
+	maps.Copy(out, object.Data)
 	return out, nil
 }
 

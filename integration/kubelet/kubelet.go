@@ -102,7 +102,9 @@ func (k *Kubelet) Run(ctx context.Context) error {
 		return err
 	}
 	proxy := newProxy(k.cfg)
-	services, err := k.watch(ctx, &corev1.Service{}, nil, proxy.service)
+	services, err := k.watch(ctx, &corev1.Service{}, nil, func(o client.Object, gone bool) {
+		proxy.service(ctx, o, gone)
+	})
 	if err != nil {
 		return err
 	}

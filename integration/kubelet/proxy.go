@@ -3,6 +3,7 @@
 package kubelet
 
 import (
+	"context"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -40,8 +41,8 @@ func newProxy(cfg Config) *proxy {
 	}
 }
 
-// service takes over a Service.
-func (p *proxy) service(object client.Object, gone bool) {
+// service takes over a Service. Connections end with ctx.
+func (p *proxy) service(ctx context.Context, object client.Object, gone bool) {
 	service, _ := object.(*corev1.Service)
 	key := client.ObjectKeyFromObject(service)
 	p.mu.Lock()
@@ -71,7 +72,7 @@ func (p *proxy) service(object client.Object, gone bool) {
 			continue
 		}
 		p.listeners[key] = append(p.listeners[key], l)
-		p.wg.Go(func() { p.accept(l, key, port.Name) })
+		p.wg.Go(func() { p.accept(ctx, l, key, port.Name) })
 	}
 }
 
@@ -87,7 +88,7 @@ func (p *proxy) slice(object client.Object, gone bool) {
 	p.slices[client.ObjectKeyFromObject(slice)] = slice
 }
 
-func (p *proxy) accept(l net.Listener, service types.NamespacedName, port string) {
+func (p *proxy) accept(ctx context.Context, l net.Listener, service types.NamespacedName, port string) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -98,7 +99,7 @@ func (p *proxy) accept(l net.Listener, service types.NamespacedName, port string
 		}
 		p.wg.Go(func() {
 			defer p.drop(conn)
-			p.forward(conn, p.endpoints(service, port))
+			p.forward(ctx, conn, p.endpoints(service, port))
 		})
 	}
 }
@@ -152,9 +153,10 @@ func (p *proxy) endpoints(service types.NamespacedName, port string) []string {
 
 // forward joins the connection with the first endpoint that takes it. Unlike kube-proxy's NAT it goes on to the next
 // one when a connection is refused, which only hides what happens between the death of a pod and its status.
-func (p *proxy) forward(conn net.Conn, endpoints []string) {
+func (p *proxy) forward(ctx context.Context, conn net.Conn, endpoints []string) {
+	dialer := &net.Dialer{Timeout: dialTimeout}
 	for _, address := range endpoints {
-		to, err := net.DialTimeout("tcp", address, dialTimeout)
+		to, err := dialer.DialContext(ctx, "tcp", address)
 		if err != nil {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -127,13 +128,13 @@ func (c *Cluster) Close() error {
 
 // LogTail returns the last lines of each part's log.
 func (c *Cluster) LogTail() string {
-	var out string
+	var out strings.Builder
 	for name, part := range map[string]*proc.Process{"etcd": c.etcd, "api": c.api, "controllers": c.controllers} {
 		if part != nil {
-			out += "--- " + name + "\n" + part.Tail(logTailBytes)
+			fmt.Fprintf(&out, "--- %s\n%s", name, part.Tail(logTailBytes))
 		}
 	}
-	return out
+	return out.String()
 }
 
 // Addr is the API server's address, host:port.

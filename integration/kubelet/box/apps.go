@@ -18,8 +18,8 @@ import (
 )
 
 // apps are the programs of the images that examples use, as far as those use them.
-func apps() map[string]func(args []string) int {
-	return map[string]func([]string) int{"http-echo": httpEcho, "curl": curl, "sleep": sleep}
+func apps() map[string]func(ctx context.Context, args []string) int {
+	return map[string]func(context.Context, []string) int{"http-echo": httpEcho, "curl": curl, "sleep": sleep}
 }
 
 const (
@@ -28,7 +28,7 @@ const (
 )
 
 // httpEcho answers every request with one text, as hashicorp/http-echo, and /metrics with a counter.
-func httpEcho(args []string) int {
+func httpEcho(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("http-echo", flag.ContinueOnError)
 	text := flags.String("text", "hello world", "what to answer")
 	listen := flags.String("listen", ":5678", "where to listen")
@@ -41,7 +41,7 @@ func httpEcho(args []string) int {
 		fmt.Fprintf(w, "# TYPE app_text_bytes gauge\napp_text_bytes %d\n", len(*text))
 	})
 	server := &http.Server{Addr: *listen, Handler: mux, ReadHeaderTimeout: serverTimeout}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	closed := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer closed()
@@ -63,7 +63,7 @@ type curlOptions struct {
 
 // curl takes a few of curl's options. Its exit codes are curl's: 7 for no connection, 22 for a status of 400 and above
 // with --fail, 28 for a timeout.
-func curl(args []string) int {
+func curl(ctx context.Context, args []string) int {
 	o := curlOptions{method: http.MethodGet, patience: defaultAsk}
 	for i := 0; i < len(args); i++ {
 		value := func() string {
@@ -94,22 +94,22 @@ func curl(args []string) int {
 			return 2
 		}
 	}
-	code := o.ask()
+	code := o.ask(ctx)
 	// As curl waits: one second, and each time twice as long.
 	for pause := time.Second; code != 0 && o.retryAll && o.retries > 0; pause *= 2 {
 		o.retries--
 		<-time.After(pause)
-		code = o.ask()
+		code = o.ask(ctx)
 	}
 	return code
 }
 
-func (o curlOptions) ask() int {
+func (o curlOptions) ask(ctx context.Context) int {
 	url := o.url
 	if !strings.Contains(url, "://") {
 		url = "http://" + url
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), o.patience)
+	ctx, cancel := context.WithTimeout(ctx, o.patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, o.method, url, http.NoBody)
 	if err != nil {
@@ -138,8 +138,8 @@ func (o curlOptions) ask() int {
 }
 
 // sleep ends at SIGTERM too, which a PID 1 that is not asked does not.
-func sleep(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+func sleep(ctx context.Context, args []string) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	if len(args) == 1 && args[0] != "infinity" {
 		seconds, err := time.ParseDuration(strings.TrimSuffix(args[0], "s") + "s")

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ const cannotStart = 125
 func main() {
 	name, args := filepath.Base(os.Args[0]), os.Args[1:]
 	if app, ok := apps()[name]; ok {
-		os.Exit(app(args))
+		os.Exit(app(context.Background(), args))
 	}
 	if len(args) == 2 && (args[0] == "run" || args[0] == "exec") {
 		err := enter(args[0], args[1])

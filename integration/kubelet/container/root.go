@@ -115,7 +115,7 @@ func rawGroups(groups []int) error {
 	for _, group := range groups {
 		list = append(list, uint32(group))
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(list)), uintptr(unsafe.Pointer(unsafe.SliceData(list))), 0)
+	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(list)), uintptr(unsafe.Pointer(unsafe.SliceData(list))), 0) //nolint:gosec // as x/sys/unix does it
 	if errno != 0 {
 		return fmt.Errorf("set groups: %w", errno)
 	}
