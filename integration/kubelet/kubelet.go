@@ -80,9 +80,11 @@ func New(ctx context.Context, cfg Config) (*Kubelet, error) {
 	if err := k.client.Create(ctx, node); err != nil {
 		return nil, fmt.Errorf("create node: %w", err)
 	}
+	was := node.DeepCopy()
 	node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: cfg.Network.Addr().String()}}
-	if err := k.client.Status().Update(ctx, node); err != nil {
+	// A patch, because controllers write to the object too.
+	if err := k.client.Status().Patch(ctx, node, client.MergeFrom(was)); err != nil {
 		return nil, fmt.Errorf("set status of node: %w", err)
 	}
 	return k, nil
