@@ -13,6 +13,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -168,4 +169,17 @@ func newAccount(t *testing.T, namespace, prefix string) string {
 	must(t, cluster.Client().Create(ctx, account),
 		consul.Client().SetIntention(ctx, "*", account.Name, consultest.Allow))
 	return account.Name
+}
+
+// newAccountNamed is newAccount for a further one in the same namespace.
+func newAccountNamed(t *testing.T, namespace, name string) string {
+	t.Helper()
+	account := &corev1.ServiceAccount{}
+	account.Namespace, account.Name = namespace, name+"-"+namespace
+	must(t, cluster.Client().Create(bounded(t), account))
+	return account.Name
+}
+
+func objectMeta(key types.NamespacedName) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}
 }

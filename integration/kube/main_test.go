@@ -174,9 +174,6 @@ func start(ctx context.Context) (stop func() error, err error) {
 		return stop, err
 	}
 	ends = append(ends, end)
-	if os.Getenv("D_NO_COMPANION") != "" {
-		return stop, nil
-	}
 	if err := startConsul(ctx, dir); err != nil {
 		return stop, err
 	}
