@@ -33,7 +33,7 @@ func TestCompanionTable(t *testing.T) {
 			t.Errorf("-%s speaks of the sidecar", s.Flag)
 		}
 	}
-	for _, line := range strings.Split(CompanionMarkdown(), "\n") {
+	for line := range strings.SplitSeq(CompanionMarkdown(), "\n") {
 		if strings.HasPrefix(line, "|") && strings.Count(line, "|") != 6 {
 			t.Errorf("not five columns: %s", line)
 		}

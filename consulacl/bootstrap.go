@@ -139,8 +139,8 @@ func (b *bootstrap) policy() error {
 		b.madeIf(err, "policy", b.cfg.Policy)
 		return err
 	}
-	changed := differ("rules", got.Rules != want.Rules, "description", got.Description != want.Description,
-		"datacenters", len(got.Datacenters) > 0)
+	changed := differ(field{"rules", got.Rules != want.Rules}, field{"description", got.Description != want.Description},
+		field{"datacenters", len(got.Datacenters) > 0})
 	if len(changed) > 0 {
 		want.ID = got.ID
 		_, _, err = b.acl.PolicyUpdate(want, b.write)
@@ -163,9 +163,9 @@ func (b *bootstrap) role() error {
 		return err
 	}
 	samePolicies := len(got.Policies) == 1 && got.Policies[0].Name == b.cfg.Policy
-	changed := differ("policies", !samePolicies, "description", got.Description != want.Description,
-		"service identities", len(got.ServiceIdentities) > 0, "node identities", len(got.NodeIdentities) > 0,
-		"templated policies", len(got.TemplatedPolicies) > 0)
+	changed := differ(field{"policies", !samePolicies}, field{"description", got.Description != want.Description},
+		field{"service identities", len(got.ServiceIdentities) > 0}, field{"node identities", len(got.NodeIdentities) > 0},
+		field{"templated policies", len(got.TemplatedPolicies) > 0})
 	if len(changed) > 0 {
 		want.ID = got.ID
 		_, _, err = b.acl.RoleUpdate(want, b.write)
@@ -186,7 +186,7 @@ func (b *bootstrap) authMethod() error {
 	case got.Type != want.Type:
 		return fmt.Errorf("exists with type %s: choose another name, or delete it", got.Type)
 	}
-	changed := differ("description", got.Description != want.Description, "max token TTL", got.MaxTokenTTL != want.MaxTokenTTL)
+	changed := differ(field{"description", got.Description != want.Description}, field{"max token TTL", got.MaxTokenTTL != want.MaxTokenTTL})
 	for _, key := range slices.Sorted(maps.Keys(want.Config)) {
 		if !same(got.Config[key], want.Config[key]) {
 			changed = append(changed, key)
@@ -248,8 +248,8 @@ func (b *bootstrap) rule(want *api.ACLBindingRule, existing []*api.ACLBindingRul
 		return err
 	}
 	got := existing[at]
-	changed := differ("bind type", got.BindType != want.BindType, "bind name", got.BindName != want.BindName,
-		"selector", got.Selector != want.Selector)
+	changed := differ(field{"bind type", got.BindType != want.BindType}, field{"bind name", got.BindName != want.BindName},
+		field{"selector", got.Selector != want.Selector})
 	var err error
 	if len(changed) > 0 {
 		want.ID = got.ID
@@ -280,12 +280,18 @@ func absent[T any](got *T, _ *api.QueryMeta, err error) (*T, error) {
 	return got, err
 }
 
-// differ gives the names, which are before their conditions, that apply.
-func differ(pairs ...any) []string {
+// field is one that may differ from what is asked for.
+type field struct {
+	name    string
+	differs bool
+}
+
+// differ gives the names of those that do.
+func differ(fields ...field) []string {
 	var out []string
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1].(bool) {
-			out = append(out, pairs[i].(string))
+	for _, f := range fields {
+		if f.differs {
+			out = append(out, f.name)
 		}
 	}
 	return out

@@ -67,7 +67,7 @@ func read(t *testing.T, path string) []metav1.Object {
 		t.Fatal(err)
 	}
 	var out []metav1.Object
-	for _, document := range bytes.Split(data, []byte("\n---\n")) {
+	for document := range bytes.SplitSeq(data, []byte("\n---\n")) {
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal(document, &kind); err != nil {
 			t.Fatalf("%s: %v", path, err)

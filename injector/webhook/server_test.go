@@ -24,7 +24,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -52,12 +51,12 @@ func certificate(tb testing.TB) *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-func newServer(tb testing.TB, cfg Config, log hclog.Logger) (*Server, *tls.Certificate) {
+func newServer(tb testing.TB, cfg Config) (*Server, *tls.Certificate) {
 	tb.Helper()
 	cert := certificate(tb)
 	cfg.Addr = "127.0.0.1:0"
 	cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
-	s, err := New(cfg, log)
+	s, err := New(cfg, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -174,7 +173,7 @@ func TestDecisions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			registry := prometheus.NewRegistry()
-			s, _ := newServer(t, Config{Mutate: tc.mutate, Metrics: registry}, nil)
+			s, _ := newServer(t, Config{Mutate: tc.mutate, Metrics: registry})
 			w, got := posted(s, review(tc.change), "application/json; charset=utf-8")
 			if w.Code != http.StatusOK || got == nil || got.UID != "the-uid" || got.Allowed != tc.allowed || string(got.Patch) != tc.patch {
 				t.Fatalf("status %d: %s", w.Code, w.Body)
@@ -232,7 +231,7 @@ func TestBadRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, _ := newServer(t, Config{Mutate: func(context.Context, Request) (Decision, error) { panic("asked") }}, nil)
+			s, _ := newServer(t, Config{Mutate: func(context.Context, Request) (Decision, error) { panic("asked") }})
 			if w, _ := posted(s, tc.body, tc.contentType); w.Code != tc.code {
 				t.Errorf("status %d: %s", w.Code, w.Body)
 			}
@@ -248,7 +247,7 @@ func TestServe(t *testing.T) {
 		close(asked)
 		<-answer
 		return Decision{}, nil
-	}}, nil)
+	}})
 	stop := running(t, s)
 	c := client(t, cert)
 	ended := make(chan error, 1)
@@ -274,7 +273,7 @@ func TestServe(t *testing.T) {
 // TestOtherPaths are not there.
 func TestOtherPaths(t *testing.T) {
 	t.Parallel()
-	s, cert := newServer(t, Config{Mutate: func(context.Context, Request) (Decision, error) { return Decision{}, nil }}, nil)
+	s, cert := newServer(t, Config{Mutate: func(context.Context, Request) (Decision, error) { return Decision{}, nil }})
 	running(t, s)
 	c := client(t, cert)
 	for path, want := range map[string]int{"/": http.StatusNotFound, Path: http.StatusMethodNotAllowed} {
@@ -293,7 +292,7 @@ func TestOtherPaths(t *testing.T) {
 // TestBusy answers with what is no decision when a client's patience ends.
 func TestBusy(t *testing.T) {
 	t.Parallel()
-	s, _ := newServer(t, Config{Concurrency: 1, Mutate: func(context.Context, Request) (Decision, error) { return Decision{}, nil }}, nil)
+	s, _ := newServer(t, Config{Concurrency: 1, Mutate: func(context.Context, Request) (Decision, error) { return Decision{}, nil }})
 	s.slots <- struct{}{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -312,7 +311,7 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(Config{Mutate: mutate}, nil); err == nil {
 		t.Error("no certificate is no error")
 	}
-	s, _ := newServer(t, Config{Mutate: mutate}, nil)
+	s, _ := newServer(t, Config{Mutate: mutate})
 	none := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("none") }
 	if _, err := New(Config{Mutate: mutate, GetCertificate: none, Addr: s.Addr().String()}, nil); err == nil {
 		t.Error("a taken address is no error")
@@ -350,7 +349,7 @@ func FuzzReview(f *testing.F) {
 func BenchmarkServe(b *testing.B) {
 	s, cert := newServer(b, Config{Mutate: func(context.Context, Request) (Decision, error) {
 		return Decision{Patch: bytes.Repeat([]byte("x"), 4<<10)}, nil
-	}}, nil)
+	}})
 	running(b, s)
 	c := client(b, cert)
 	body := review(func(r *admissionv1.AdmissionReview) {
