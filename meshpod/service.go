@@ -3,6 +3,7 @@
 package meshpod
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -28,7 +29,7 @@ const maxServiceName = 200
 // validServiceName tells whether Consul takes it for a service of the mesh: a
 // name with a dot could be read as another one's parts.
 func validServiceName(name string) bool {
-	if name == "" || len(name) > maxServiceName || strings.Trim(name[:1]+name[len(name)-1:], "-_") == "" {
+	if name == "" || len(name) > maxServiceName || strings.Trim(name, "-_") != name {
 		return false
 	}
 	return !strings.ContainsFunc(name, func(c rune) bool {
@@ -106,10 +107,8 @@ func (r *reader) onePort(given []string) int {
 	switch {
 	case ok:
 		chosen := r.port(AnnotationServiceDefaultPort, value)
-		for _, port := range ports {
-			if port == chosen {
-				return chosen
-			}
+		if slices.Contains(ports, chosen) {
+			return chosen
 		}
 		if chosen > 0 {
 			r.problems.Errorf(AnnotationServiceDefaultPort, value, "is none of the service's ports")
