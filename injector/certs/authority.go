@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
+	"slices"
 	"time"
 )
 
@@ -47,22 +49,46 @@ func newAuthority(now time.Time, ttl time.Duration) (pair, error) {
 	}, nil)
 }
 
-// newLeaf makes a server certificate for the names. It ends with its authority,
-// if not before.
+// newLeaf makes a server certificate for the names, which are of DNS or IP
+// addresses. It ends with its authority, if not before.
 func newLeaf(issuer pair, names []string, now time.Time, ttl time.Duration) (pair, error) {
 	end := now.Add(ttl)
 	if end.After(issuer.cert.NotAfter) {
 		end = issuer.cert.NotAfter
 	}
-	return sign(&x509.Certificate{
+	var dns []string
+	var ips []net.IP
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			ips = append(ips, ip)
+		} else {
+			dns = append(dns, name)
+		}
+	}
+	leaf, err := sign(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: names[0]},
-		DNSNames:              names,
+		DNSNames:              dns,
+		IPAddresses:           ips,
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              end,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, &issuer)
+	if err == nil && !leaf.signed(issuer, names) {
+		// To try again would change nothing.
+		return pair{}, fmt.Errorf("no certificate can be valid for all of %q", names)
+	}
+	return leaf, err
+}
+
+// allNames are those that a certificate is for.
+func (p pair) allNames() []string {
+	out := slices.Clone(p.cert.DNSNames)
+	for _, ip := range p.cert.IPAddresses {
+		out = append(out, ip.String())
+	}
+	return out
 }
 
 // sign completes a template with a new key and a serial number. Without an

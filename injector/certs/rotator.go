@@ -37,7 +37,7 @@ type RotatorConfig struct {
 	// Names are the DNS names that API servers connect to. Required.
 	Names []string
 	// AuthorityTTL is the life of an authority. 0 is DefaultAuthorityTTL. It must
-	// be at least four times that of a leaf.
+	// be at least four times that of a leaf, and four times Settle.
 	AuthorityTTL time.Duration
 	// LeafTTL is the life of a certificate. 0 is DefaultLeafTTL.
 	LeafTTL time.Duration
@@ -87,6 +87,8 @@ func NewRotator(cfg RotatorConfig, store *Store, log hclog.Logger) (*Rotator, er
 	switch {
 	case len(cfg.Names) == 0 || slices.Contains(cfg.Names, ""):
 		return nil, errors.New("certs: the rotator needs DNS names")
+	case cfg.AuthorityTTL < 4*cfg.Settle:
+		return nil, fmt.Errorf("certs: authorities that last %s have no time to be known everywhere: at least %s", cfg.AuthorityTTL, 4*cfg.Settle)
 	case cfg.AuthorityTTL < 4*cfg.LeafTTL:
 		return nil, fmt.Errorf("certs: authorities that last %s cannot sign certificates that last %s: at most a quarter", cfg.AuthorityTTL, cfg.LeafTTL)
 	}
@@ -96,7 +98,7 @@ func NewRotator(cfg RotatorConfig, store *Store, log hclog.Logger) (*Rotator, er
 	}
 	return &Rotator{
 		cfg:          cfg,
-		policy:       policy{names: cfg.Names, caTTL: cfg.AuthorityTTL, leafTL: cfg.LeafTTL},
+		policy:       policy{names: cfg.Names, caTTL: cfg.AuthorityTTL, leafTL: cfg.LeafTTL, settle: cfg.Settle},
 		store:        store,
 		log:          log,
 		metrics:      metrics,
@@ -270,7 +272,8 @@ func (r *Rotator) serve(kept state) {
 		r.store.setTrusted(true)
 		return
 	}
-	if current != nil && trusts(decodeCerts(kept.bundle()), current, r.now()) && !r.settled(kept.issuer.cert) {
+	if current != nil && current.Leaf.CheckSignatureFrom(kept.issuer.cert) != nil &&
+		trusts(decodeCerts(kept.bundle()), current, r.now()) && !r.settled(kept.issuer.cert) {
 		r.store.setTrusted(true)
 		return // the API servers may not know the new authority yet
 	}

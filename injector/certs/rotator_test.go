@@ -212,20 +212,31 @@ func encodePEM(content string) []byte {
 	return []byte("-----BEGIN PRIVATE KEY-----\n" + "eHg=" + content[:0] + "\n-----END PRIVATE KEY-----\n")
 }
 
-// TestNames that change give a new certificate.
+// TestNames that change give a new certificate, and replicas that want different
+// ones agree on all of them.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	api := newAPIServer()
-	if err := newReplica(t, api, nil).look(t.Context()); err != nil {
-		t.Fatal(err)
+	a, b := newReplica(t, api, nil), newReplica(t, api, nil)
+	b.policy.names = []string{"other.svc", "192.0.2.1", "2001:db8::1"}
+	for range 5 {
+		if err := errors.Join(a.look(t.Context()), b.look(t.Context())); err != nil {
+			t.Fatal(err)
+		}
 	}
-	r := newReplica(t, api, nil)
-	r.policy.names = []string{"other.svc"}
-	if err := r.look(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, name := range append(b.policy.names, a.policy.names...) {
+		for _, r := range []replica{a, b} {
+			if err := r.store.get().Leaf.VerifyHostname(name); err != nil {
+				t.Error(err)
+			}
+		}
 	}
-	if err := r.store.get().Leaf.VerifyHostname("other.svc"); err != nil {
-		t.Error(err)
+	if got := api.written(); got != 3 { // the secret, the configuration, and the secret with more names
+		t.Errorf("%d writes", got)
+	}
+	a.policy.names = []string{"käse.svc"}
+	if err := a.look(t.Context()); err == nil {
+		t.Error("a name that no certificate can have is no error")
 	}
 }
 
@@ -335,6 +346,7 @@ func TestRotatorConfig(t *testing.T) {
 		"no names":   {},
 		"empty name": {Names: []string{""}},
 		"short ca":   {Names: names, AuthorityTTL: time.Hour, LeafTTL: time.Hour},
+		"no time":    {Names: names, AuthorityTTL: time.Minute, LeafTTL: time.Second},
 		"negative":   {Names: names, Settle: -1},
 	} {
 		if _, err := NewRotator(cfg, &Store{}, nil); err == nil {

@@ -97,6 +97,8 @@ func decode(data map[string][]byte) (state, error) {
 type policy struct {
 	names         []string
 	caTTL, leafTL time.Duration
+	// settle is how long an authority is trusted before it signs.
+	settle time.Duration
 }
 
 // What advance did, for the log and the metrics.
@@ -144,16 +146,35 @@ func (p policy) advance(s state, now time.Time, settled func(*x509.Certificate) 
 	}
 	if !s.leaf.signed(s.issuer, p.names) || s.leaf.cert.NotAfter.Sub(now) < p.renewAt(s.issuer, now) {
 		steps = append(steps, stepNewLeaf)
-		if s.leaf, err = newLeaf(s.issuer, p.names, now, p.leafTL); err != nil {
+		if s.leaf, err = newLeaf(s.issuer, p.leafNames(s, now), now, p.leafTL); err != nil {
 			return state{}, nil, err
 		}
 	}
 	return s, steps, nil
 }
 
+// maxNames bounds the names of a certificate.
+const maxNames = 64
+
+// leafNames are the names of the next leaf. Where the present one would do but
+// for its names, those stay: another replica, of another version or with other
+// settings, may need them, and two that took them from each other would not end.
+func (p policy) leafNames(s state, now time.Time) []string {
+	names := slices.Clone(p.names)
+	if s.leaf.signed(s.issuer, nil) && s.leaf.cert.NotAfter.Sub(now) >= p.renewAt(s.issuer, now) {
+		for _, name := range s.leaf.allNames() {
+			if len(names) < maxNames && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // nextAt is the rest of an authority's life in which its successor is prepared:
-// a fifth, but always long enough for leaves to live as long as they should.
-func (p policy) nextAt() time.Duration { return max(p.caTTL/5, 2*p.leafTL) }
+// a fifth, but always long enough for leaves to live as long as they should, and
+// for the successor to settle.
+func (p policy) nextAt() time.Duration { return max(p.caTTL/5, 2*p.leafTL, 2*p.settle) }
 
 // renewAt is the rest of a leaf's life in which it is replaced: a third. A leaf
 // that ends with its authority cannot be replaced by a longer one.
