@@ -18,8 +18,9 @@ import (
 type Config struct {
 	// Image is the dataplane's. Required.
 	Image string
-	// PullPolicy is the image's; empty leaves it to Kubernetes.
-	PullPolicy corev1.PullPolicy
+	// PullPolicy is the image's: Always, IfNotPresent or Never; empty leaves it to
+	// Kubernetes.
+	PullPolicy string
 
 	// DefaultInject injects pods whose annotations do not say whether.
 	DefaultInject bool
@@ -119,11 +120,12 @@ func (c Config) Validate() error {
 	wrong(c.Image == "", "there is no image")
 	wrong(c.Consul.Addresses == "", "there are no Consul addresses")
 	wrong(c.Compat && c.CompanionImage == "", "there is no companion image, which -compat needs")
-	wrong(!slices.Contains([]corev1.PullPolicy{"", corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever}, c.PullPolicy),
+	wrong(!slices.Contains([]corev1.PullPolicy{"", corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever}, corev1.PullPolicy(c.PullPolicy)),
 		"%q is no pull policy", c.PullPolicy)
 	wrong(c.Login.ExpirySeconds < minTokenExpiry, "tokens must live %d s or longer, not %d s", minTokenExpiry, c.Login.ExpirySeconds)
-	wrong(len(c.Consul.CA) > maxCA, "the CAs of the Consul servers have %d bytes: at most %d fit into a pod", len(c.Consul.CA), maxCA)
-	wrong(c.Consul.CA != "" && !isCertificates(c.Consul.CA), "the CAs of the Consul servers are not all certificates in PEM")
+	if c.Consul.CA != "" {
+		errs = append(errs, CheckCA(c.Consul.CA))
+	}
 	for _, name := range slices.Concat(c.AllowNamespaces, c.DenyNamespaces) {
 		wrong(name != anyNamespace && len(validation.IsDNS1123Label(name)) > 0, "%q is no namespace", name)
 	}
@@ -133,6 +135,17 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("injector: defaults: %w", err))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckCA tells why a text cannot be [Consul].CA.
+func CheckCA(text string) error {
+	if len(text) > maxCA {
+		return fmt.Errorf("injector: the CAs of the Consul servers have %d bytes: at most %d fit into a pod", len(text), maxCA)
+	}
+	if !isCertificates(text) {
+		return errors.New("injector: the CAs of the Consul servers are not certificates in PEM and nothing else")
+	}
+	return nil
 }
 
 // isCertificates tells whether a text has certificates and no other blocks: what

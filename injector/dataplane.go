@@ -24,7 +24,7 @@ func (m *mutation) dataplane(s meshpod.Service) corev1.Container {
 	c := corev1.Container{
 		Name:            m.names[s.Index],
 		Image:           m.cfg.Image,
-		ImagePullPolicy: m.cfg.PullPolicy,
+		ImagePullPolicy: corev1.PullPolicy(m.cfg.PullPolicy),
 		Args:            m.arguments(s),
 		Env:             m.variables(s),
 		Ports:           m.ports(s),
