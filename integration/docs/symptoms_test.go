@@ -150,6 +150,11 @@ func plainSymptoms(t *testing.T, seen *statuses) {
 		process := start(t, place, "-addresses", "127.0.0.1", "-tls-disabled", "-proxy-node-name", node, "-proxy-id", "nobody")
 		seen.expect(t, process, symptom{[]string{"consul.bootstrap_error"}, []string{"waiting for the proxy to be registered"}})
 	})
+	t.Run("not registered by itself", func(t *testing.T) {
+		process := start(t, place, "-addresses", "127.0.0.1", "-tls-disabled", "-proxy-node-name", "other-node", "-consul-http-port", "1",
+			"-service-file", filepath.Join(here.Checkout, "deploy/systemd/service.hcl"))
+		seen.expect(t, process, symptom{[]string{"registration.last_error", "registration.checks.status"}, []string{"cannot register the service, trying again"}})
+	})
 	t.Run("metrics, crash and end", func(t *testing.T) {
 		process := startSidecar(t, place, "-telemetry-prom-service-metrics-url", "http://127.0.0.1:1/metrics")
 		_, err := mesh.Get(t.Context(), metricsURL+"/stats/prometheus")
