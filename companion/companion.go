@@ -33,9 +33,9 @@ type Options struct {
 	// Version and Revision say which build is running.
 	Version, Revision string
 	// Inject makes what decides on pods. native tells, at each call, whether pods
-	// get native sidecars by default. Required.
+	// get native sidecars by default. nil is the injector.
 	Inject func(c *config.Companion, native func() bool) (webhook.Mutator, error)
-	// Register is what registers pods. Required.
+	// Register is what registers pods. The zero value is the registrar.
 	Register Register
 	// Log takes everything that is worth a line; nil is silent.
 	Log hclog.Logger
@@ -88,8 +88,11 @@ func New(o Options) (*Companion, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	if o.Inject == nil || o.Register.Add == nil || o.Register.Cache == nil {
-		return nil, errors.New("companion: there is nothing that injects, or nothing that registers")
+	if o.Inject == nil {
+		o.Inject = inject
+	}
+	if o.Register.Add == nil {
+		o.Register = register()
 	}
 	c := &Companion{
 		options:  o,

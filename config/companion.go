@@ -84,15 +84,18 @@ const (
 
 // PodDefaults hold for pods whose annotations say nothing.
 type PodDefaults struct {
-	Metrics, MetricsMerging                          bool
-	ScrapePort, MergePort                            int
-	ScrapePath, ServiceMetricsPath                   string
-	Lifecycle, DrainListeners                        bool
-	ShutdownGrace, StartupGrace                      time.Duration
-	GracefulPort                                     int
-	ShutdownPath, StartupPath                        string
-	ProxyHealthCheck                                 bool
-	StartupFailure, LivenessFailure                  time.Duration
+	Metrics, MetricsMerging         bool
+	ScrapePort, MergePort           int
+	ScrapePath, ServiceMetricsPath  string
+	Lifecycle, DrainListeners       bool
+	ShutdownGrace, StartupGrace     time.Duration
+	GracefulPort                    int
+	ShutdownPath, StartupPath       string
+	ProxyHealthCheck                bool
+	StartupFailure, LivenessFailure time.Duration
+	// The start-up probe of native sidecars.
+	ProbeDelay, ProbePeriod, ProbeTimeout            time.Duration
+	ProbeFailures                                    int
 	Concurrency                                      int
 	ExtraArgs                                        string
 	CPURequest, CPULimit, MemoryRequest, MemoryLimit string

@@ -57,6 +57,10 @@ func (c *Companion) injectSettings() []Setting {
 			Help: "The audience of the service account tokens that sidecars log in with. Unset: the API server's.",
 			bind: func(*Config) value { return text(&i.TokenAudience) },
 		}, {
+			Flag: "token-expiry", Default: "1h0m0s", Group: groupInject,
+			Help: "The life of those tokens, at least 10m. The kubelet renews them.",
+			bind: func(*Config) value { return duration(&i.TokenExpiry) },
+		}, {
 			Flag: "sidecar-log-level", Default: "info", Group: groupInject,
 			Help: "How much sidecars log: `trace`, `debug`, `info`, `warn`, `error` or `off`.",
 			bind: func(*Config) value {
@@ -169,6 +173,22 @@ func (c *Companion) podLifeSettings() []Setting {
 			Flag: "default-sidecar-proxy-liveness-failure-seconds", Default: "0", Group: groupPods,
 			Help: "After how many seconds without health a sidecar is restarted. 0: no such probe.",
 			bind: func(*Config) value { return seconds(&d.LivenessFailure, 0) },
+		}, {
+			Flag: "default-sidecar-initial-probe-check-delay-seconds", Default: "0", Group: groupPods,
+			Help: "How long the start-up probe of a native sidecar waits before its first look, in seconds.",
+			bind: func(*Config) value { return seconds(&d.ProbeDelay, 0) },
+		}, {
+			Flag: "default-sidecar-probe-period-seconds", Default: "1", Group: groupPods,
+			Help: "The time between two looks of that probe, in seconds.",
+			bind: func(*Config) value { return seconds(&d.ProbePeriod, 1) },
+		}, {
+			Flag: "default-sidecar-probe-failure-threshold", Default: "120", Group: groupPods,
+			Help: "After how many looks of that probe the sidecar is restarted.",
+			bind: func(*Config) value { return number(&d.ProbeFailures, 1, 1<<20) },
+		}, {
+			Flag: "default-sidecar-probe-check-timeout-seconds", Default: "5", Group: groupPods,
+			Help: "How long one look of that probe may take, in seconds.",
+			bind: func(*Config) value { return seconds(&d.ProbeTimeout, 1) },
 		},
 	}
 }

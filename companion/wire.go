@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package companion
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"podplane/config"
+	"podplane/injector"
+	"podplane/injector/webhook"
+	"podplane/registrar"
+)
+
+// inject is the [Options].Inject of the product.
+func inject(c *config.Companion, native func() bool) (webhook.Mutator, error) {
+	cfg, err := injectorConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	// One for each answer: a decision takes a configuration as it is.
+	with, without := cfg, cfg
+	with.Native = true
+	return func(_ context.Context, request webhook.Request) (webhook.Decision, error) {
+		use := &without
+		if native() {
+			use = &with
+		}
+		result, err := injector.Mutate(request.Pod, request.Namespace, use)
+		return webhook.Decision{Patch: result.Patch, Warnings: result.Warnings, Refusal: result.Refusal}, err
+	}, nil
+}
+
+// injectorConfig is what the injector takes of the settings.
+func injectorConfig(c *config.Companion) (injector.Config, error) {
+	defaults, err := PodDefaults(c)
+	if err != nil {
+		return injector.Config{}, fmt.Errorf("defaults of pods: %w", err)
+	}
+	out := injector.Config{
+		Image:           c.Inject.Image,
+		PullPolicy:      c.Inject.ImagePullPolicy,
+		DefaultInject:   c.Inject.Default,
+		AllowNamespaces: c.Inject.AllowNamespaces,
+		DenyNamespaces:  c.Inject.DenyNamespaces,
+		Compat:          c.Inject.Compat,
+		CompanionImage:  c.Inject.CompanionImage,
+		Consul: injector.Consul{
+			Addresses:           c.Consul.Addresses,
+			GRPCPort:            c.Consul.GRPCPort,
+			ServerWatchDisabled: c.Consul.ServerWatchDisabled,
+			TLSDisabled:         c.Consul.TLS.Disabled,
+			TLSSkipVerify:       c.Consul.TLS.InsecureSkipVerify,
+			TLSServerName:       c.Consul.TLS.ServerName,
+		},
+		Login: injector.Login{
+			AuthMethod:    c.Inject.AuthMethod,
+			Audience:      c.Inject.TokenAudience,
+			ExpirySeconds: int64(c.Inject.TokenExpiry / time.Second),
+		},
+		Destination: Destination(c),
+		Partition:   c.Tenancy.Partition,
+		NodeSuffix:  c.Registrar.NodeSuffix,
+		LogLevel:    c.Inject.LogLevel,
+		LogJSON:     c.Inject.LogJSON,
+		Defaults:    defaults,
+	}
+	if path := c.Consul.TLS.CACertsPath; path != "" && !c.Consul.TLS.Disabled {
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return injector.Config{}, fmt.Errorf("read consul's authorities: %w", err)
+		}
+		out.Consul.CA = string(pem)
+	}
+	return out, nil
+}
+
+// register is the [Options].Register of the product.
+func register() Register {
+	return Register{
+		Cache: registrar.CacheOptions,
+		Add: func(ctx context.Context, mgr manager.Manager, with Registration) error {
+			cfg, err := registrarConfig(with)
+			if err != nil {
+				return err
+			}
+			return registrar.Add(ctx, mgr, cfg)
+		},
+	}
+}
+
+// registrarConfig is what the registrar takes of the settings.
+func registrarConfig(with Registration) (registrar.Config, error) {
+	c := with.Config
+	defaults, err := PodDefaults(c)
+	if err != nil {
+		return registrar.Config{}, fmt.Errorf("defaults of pods: %w", err)
+	}
+	out := registrar.Config{
+		Consul:               with.Consul,
+		Cluster:              c.Registrar.ClusterName,
+		NodeSuffix:           c.Registrar.NodeSuffix,
+		NodeMeta:             c.Registrar.NodeMeta,
+		Defaults:             defaults,
+		Namespaces:           Destination(c),
+		Partition:            c.Tenancy.Partition,
+		CrossNamespacePolicy: c.Tenancy.CrossNamespacePolicy,
+		Locality:             c.Registrar.Locality,
+		Workers:              c.Registrar.Workers,
+		SweepInterval:        c.Registrar.SweepInterval,
+		Registerer:           with.Metrics,
+		Logger:               with.Log,
+	}
+	if c.Registrar.TokenCleanup {
+		out.AuthMethod = c.Inject.AuthMethod
+	}
+	return out, nil
+}
