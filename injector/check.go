@@ -81,8 +81,7 @@ func (m *mutation) checkUser() {
 	})
 }
 
-// checkVolumes refuses names that are taken, and mounts of the sidecar that
-// nobody has a volume for or that hide its own.
+// checkVolumes refuses names that are taken.
 func (m *mutation) checkVolumes() {
 	taken := map[string]bool{}
 	for _, v := range m.pod.Spec.Volumes {
@@ -103,6 +102,15 @@ func (m *mutation) checkVolumes() {
 		}
 		taken[v.Name] = true
 	}
+	m.checkMounts(taken)
+}
+
+// checkMounts refuses mounts of the sidecar that nobody has a volume for or that
+// hide its own.
+func (m *mutation) checkMounts(volumes map[string]bool) {
+	if slices.ContainsFunc(m.problems.Errors, func(p meshpod.Problem) bool { return p.Name == meshpod.AnnotationUserMount }) {
+		return // they could not be read
+	}
 	var at []string
 	for _, mount := range m.ownMounts(m.mesh.Services[0]) {
 		at = append(at, mount.MountPath)
@@ -110,7 +118,7 @@ func (m *mutation) checkVolumes() {
 	for _, mount := range m.mesh.Sidecar.Mounts {
 		where := path.Clean(mount.MountPath)
 		switch {
-		case !taken[mount.Name]:
+		case !volumes[mount.Name]:
 			m.problems.Errorf(meshpod.AnnotationUserMount, mount.Name, "names no volume of the pod")
 		case !path.IsAbs(where) || where == "/" || strings.Contains(mount.MountPath, ":"):
 			m.problems.Errorf(meshpod.AnnotationUserMount, mount.MountPath, "must be an absolute path that is not / and has no colon")

@@ -77,7 +77,8 @@ func load(t testing.TB, pod *corev1.Pod, c corev1.Container) *config.Config {
 		t.Fatalf("%s: podplane refuses its settings: %v\n%s\n%v", c.Name, err, strings.Join(args, "\n"), env)
 	}
 	for _, warning := range cfg.Warnings {
-		if !strings.Contains(warning, "is deprecated") || !strings.Contains(warning, "service") {
+		compat := len(pod.Spec.InitContainers) > 0 && pod.Spec.InitContainers[0].Name == meshpod.ContainerCompat
+		if !compat || !strings.Contains(warning, "is deprecated: use -proxy-") {
 			t.Errorf("%s: podplane warns: %s", c.Name, warning)
 		}
 	}
