@@ -5,7 +5,6 @@ package companion
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -22,29 +21,36 @@ func inject(c *config.Companion, native func() bool) (webhook.Mutator, error) {
 	if err != nil {
 		return nil, err
 	}
+	ca := &authorities{}
+	if !c.Consul.TLS.Disabled {
+		ca.path = c.Consul.TLS.CACertsPath
+	}
+	if cfg.Consul.CA, err = ca.current(); err != nil {
+		return nil, err
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	// One for each answer: a decision takes a configuration as it is.
-	with, without := cfg, cfg
-	with.Native = true
 	return func(_ context.Context, request webhook.Request) (webhook.Decision, error) {
-		use := &without
-		if native() {
-			use = &with
+		now := cfg
+		now.Native = native()
+		var err error
+		if now.Consul.CA, err = ca.current(); err != nil {
+			return webhook.Decision{}, err
 		}
-		result, err := injector.Mutate(request.Pod, request.Namespace, use)
+		result, err := injector.Mutate(request.Pod, request.Namespace, &now)
 		return webhook.Decision{Patch: result.Patch, Warnings: result.Warnings, Refusal: result.Refusal}, err
 	}, nil
 }
 
-// injectorConfig is what the injector takes of the settings.
+// injectorConfig is what the injector takes of the settings, but for what changes
+// while this runs.
 func injectorConfig(c *config.Companion) (injector.Config, error) {
 	defaults, err := PodDefaults(c)
 	if err != nil {
 		return injector.Config{}, fmt.Errorf("defaults of pods: %w", err)
 	}
-	out := injector.Config{
+	return injector.Config{
 		Image:           c.Inject.Image,
 		PullPolicy:      c.Inject.ImagePullPolicy,
 		DefaultInject:   c.Inject.Default,
@@ -71,15 +77,7 @@ func injectorConfig(c *config.Companion) (injector.Config, error) {
 		LogLevel:    c.Inject.LogLevel,
 		LogJSON:     c.Inject.LogJSON,
 		Defaults:    defaults,
-	}
-	if path := c.Consul.TLS.CACertsPath; path != "" && !c.Consul.TLS.Disabled {
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return injector.Config{}, fmt.Errorf("read consul's authorities: %w", err)
-		}
-		out.Consul.CA = string(pem)
-	}
-	return out, nil
+	}, nil
 }
 
 // register is the [Options].Register of the product.

@@ -3,7 +3,14 @@
 package companion
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,35 +61,79 @@ func TestInject(t *testing.T) {
 
 func TestInjectorConfig(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(path, []byte("PEM"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	c := options("").Config
-	c.Consul.TLS = config.ConsulTLS{CACertsPath: path, ServerName: "server.dc1.consul"}
+	c.Consul.TLS = config.ConsulTLS{ServerName: "server.dc1.consul"}
 	c.Inject.AuthMethod, c.Inject.TokenAudience, c.Inject.TokenExpiry = "podplane", "consul", 20*time.Minute
 	c.Inject.Compat, c.Inject.CompanionImage = true, "companion"
 	got, err := injectorConfig(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Consul.CA != "PEM" || got.Consul.TLSServerName != "server.dc1.consul" || got.Consul.GRPCPort != 8502 || got.Consul.Addresses != "127.0.0.1" {
+	if got.Consul.TLSServerName != "server.dc1.consul" || got.Consul.GRPCPort != 8502 || got.Consul.Addresses != "127.0.0.1" || got.NodeSuffix != "-virtual" {
 		t.Errorf("consul is %+v", got.Consul)
 	}
 	if got.Login.AuthMethod != "podplane" || got.Login.Audience != "consul" || got.Login.ExpirySeconds != 1200 || !got.Compat || got.CompanionImage != "companion" {
 		t.Errorf("got %+v", got)
 	}
-	if _, err := inject(c, nil); err == nil || !strings.Contains(err.Error(), "PEM") {
-		t.Errorf("a file without certificates gives %v", err)
+	c.Inject.TokenExpiry = time.Minute
+	if _, err := inject(c, nil); err == nil || !strings.Contains(err.Error(), "600") {
+		t.Errorf("tokens that live a minute: %v", err)
 	}
-	c.Consul.TLS.CACertsPath = "/does/not/exist"
-	if _, err := inject(c, nil); err == nil || !strings.Contains(err.Error(), "read consul's authorities") {
-		t.Error(err)
+}
+
+// TestAuthorities follows the file, as long as there is something good in it.
+func TestAuthorities(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	c := options("").Config
+	c.Consul.TLS = config.ConsulTLS{CACertsPath: path}
+	put := func(content string) {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	c.Consul.TLS.Disabled = true
-	if got, err := injectorConfig(c); err != nil || got.Consul.CA != "" {
-		t.Errorf("without TLS the CA is read: %v", err)
+	if _, err := inject(c, nil); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("no file gives %v", err)
 	}
+	put("PEM")
+	if _, err := inject(c, nil); err == nil {
+		t.Error("a file without certificates is no error")
+	}
+	first, second := authority(t, "first"), authority(t, "second of another length")
+	put(first)
+	mutate, err := inject(c, func() bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ content, want string }{{first, first}, {second, second}, {"PEM", second}} {
+		put(step.content)
+		got, err := mutate(t.Context(), webhook.Request{Namespace: "shop", Pod: []byte(`{"kind":"Pod","apiVersion":"v1",
+			"metadata":{"name":"web","annotations":{"consul.hashicorp.com/connect-inject":"true"}},
+			"spec":{"serviceAccountName":"web","containers":[{"name":"web","image":"i"}]}}`)})
+		want, _ := json.Marshal(step.want)
+		if err != nil || !strings.Contains(string(got.Patch), strings.Trim(string(want), `"`)) {
+			t.Errorf("%v: %s", err, got.Patch)
+		}
+	}
+	c.Consul.TLS = config.ConsulTLS{Disabled: true, CACertsPath: "/does/not/exist"}
+	if _, err := inject(c, nil); err != nil {
+		t.Errorf("without TLS the file is read: %v", err)
+	}
+}
+
+// authority makes a certificate, in PEM.
+func authority(t *testing.T, name string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 func TestRegistrarConfig(t *testing.T) {

@@ -105,7 +105,7 @@ func (c *Companion) consulSettings() []Setting {
 			bind: func(*Config) value { return boolean(&c.Consul.TLS.InsecureSkipVerify) },
 		}, {
 			Flag: "consul-ca-certs", Group: groupConsul,
-			Help: "Path of a PEM file with the CAs of the servers. It is read at the start, and its content is given to the sidecars. Unset: the system's CAs.",
+			Help: "Path of a PEM file with the CAs of the servers. Its content is given to the sidecars, and read again when it changes. Unset: the system's CAs.",
 			bind: func(*Config) value { return text(&c.Consul.TLS.CACertsPath) },
 		}, {
 			Flag: "consul-tls-cert", Group: groupConsul,

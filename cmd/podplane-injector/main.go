@@ -97,7 +97,7 @@ func runCompanion(ctx context.Context, cfg *config.Companion, log hclog.Logger, 
 	limitMemory(log)
 	log.Info("starting", "version", version, "namespace", cfg.Namespace)
 	c, err := companion.New(companion.Options{
-		Config: cfg, Version: version, Revision: revision, Inject: injectPods, Register: registerPods(), Log: log,
+		Config: cfg, Version: version, Revision: revision, Log: log,
 	})
 	if err != nil {
 		return err

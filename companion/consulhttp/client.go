@@ -26,6 +26,8 @@ import (
 )
 
 const (
+	// dialTimeout bounds a connection, and as much again its handshake.
+	dialTimeout = 5 * time.Second
 	// resolveInterval is how long a list of servers is used.
 	resolveInterval = 30 * time.Second
 	// resolveTimeout bounds DNS and commands.
@@ -79,9 +81,8 @@ func New(cfg Config, log hclog.Logger) (*Client, error) {
 		port: httpPort(cfg.Consul),
 		log:  log,
 		next: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-			TLSClientConfig:       tlsConfig,
-			TLSHandshakeTimeout:   5 * time.Second,
+			DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+			DialTLSContext:        dialTLS(cfg.Consul, tlsConfig),
 			ResponseHeaderTimeout: time.Minute,
 			MaxIdleConnsPerHost:   64, // as many as workers may be
 			IdleConnTimeout:       90 * time.Second,
@@ -137,15 +138,8 @@ func clientTLS(c config.CompanionConsul) (*tls.Config, error) {
 	if out.ServerName == "" && !strings.HasPrefix(c.Addresses, "exec=") {
 		out.ServerName = c.Addresses
 	}
-	if c.TLS.CACertsPath != "" {
-		pem, err := os.ReadFile(c.TLS.CACertsPath)
-		if err != nil {
-			return nil, fmt.Errorf("read consul's authorities: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read consul's authorities: %s holds no certificate", c.TLS.CACertsPath)
-		}
+	if _, err := authorities(c.TLS.CACertsPath); err != nil {
+		return nil, err
 	}
 	if c.TLS.CertFile != "" {
 		// Read for each connection, so that a rotated one is taken into use.
@@ -155,6 +149,42 @@ func clientTLS(c config.CompanionConsul) (*tls.Config, error) {
 		}
 	}
 	return out, nil
+}
+
+// authorities reads a file of CAs; nil are the system's.
+func authorities(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil //nolint:nilnil // the system's
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read consul's authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read consul's authorities: %s holds no certificate", path)
+	}
+	return pool, nil
+}
+
+// dialTLS reads the CAs anew for each connection, so that rotated ones are taken
+// into use.
+func dialTLS(c config.CompanionConsul, base *tls.Config) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+		defer cancel()
+		own := base.Clone()
+		var err error
+		if own.RootCAs, err = authorities(c.TLS.CACertsPath); err != nil {
+			return nil, err
+		}
+		if own.ServerName == "" {
+			if own.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+				return nil, err
+			}
+		}
+		return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}, Config: own}).DialContext(ctx, network, addr)
+	}
 }
 
 // transport sends requests to a server that can be reached.

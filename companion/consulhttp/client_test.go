@@ -256,6 +256,14 @@ func TestTLS(t *testing.T) {
 	if _, err := made(t, cfg).API.Status().Leader(); err != nil {
 		t.Error(err)
 	}
+	rotated := made(t, cfg)
+	if err := os.WriteFile(ca, []byte("gone"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rotated.API.Status().Leader(); err == nil || !strings.Contains(err.Error(), "holds no certificate") {
+		t.Errorf("the file was not read again: %v", err)
+	}
+	cfg.Consul.TLS.CACertsPath = file(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	cfg.Consul.TLS.ServerName = "other.example"
 	if _, err := made(t, cfg).API.Status().Leader(); err == nil || !strings.Contains(err.Error(), "other.example") {
 		t.Error(err)
