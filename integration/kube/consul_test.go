@@ -15,8 +15,10 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"golang.org/x/sys/unix"
 
 	"podplane/integration/consultest"
+	"podplane/integration/kubetest"
 )
 
 // Ports of the Consul server on the network of the pods; it speaks TLS there.
@@ -31,8 +33,26 @@ var (
 	consulCA *consultest.CA
 )
 
+// nameAPIServer gives the API server the name by which Consul is told to ask it, where there is no DNS: in /etc/hosts as
+// this program's mount namespace has it.
+func nameAPIServer(dir string) error {
+	hosts, err := os.ReadFile("/etc/hosts")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "hosts")
+	hosts = fmt.Appendf(hosts, "\n%s kubernetes.default.svc\n", kubetest.ServiceIP)
+	if err := os.WriteFile(path, hosts, 0o644); err != nil {
+		return err
+	}
+	return unix.Mount(path, "/etc/hosts", "", unix.MS_BIND, "")
+}
+
 // startConsul starts a Consul server with ACLs, which pods reach over TLS.
 func startConsul(ctx context.Context, dir string) (err error) {
+	if err := nameAPIServer(dir); err != nil {
+		return err
+	}
 	if consulCA, err = consultest.NewCA("consul of the tests in Kubernetes"); err != nil {
 		return err
 	}

@@ -17,8 +17,11 @@ import (
 )
 
 const (
-	// restartPause is a kubelet's first: 10 s there, less here, because nobody learns from the wait.
-	restartPause = time.Second
+	// restartPause is the first pause before a restart; each is twice the one before, up to maxRestartPause. A kubelet
+	// begins with 10 s (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy); nobody would
+	// learn from that wait.
+	restartPause    = time.Second
+	maxRestartPause = 30 * time.Second
 	// lookEvery is the pause between two looks at what nobody announces.
 	lookEvery = 5 * time.Millisecond
 	// killedBySignal is the exit code that is shown for a process that SIGKILL ended.
@@ -67,7 +70,7 @@ func (c *run) start(ctx context.Context) {
 	c.mu.Unlock()
 	c.pod.kubelet.wg.Go(func() {
 		defer close(c.done)
-		for {
+		for pause := restartPause; ; pause = min(2*pause, maxRestartPause) {
 			code, err := c.once(ctx)
 			c.finished(code, err)
 			if !c.again(code) {
@@ -76,7 +79,7 @@ func (c *run) start(ctx context.Context) {
 			select {
 			case <-c.stopping:
 				return
-			case <-time.After(restartPause):
+			case <-time.After(pause):
 			}
 			c.mu.Lock()
 			c.restarts++
