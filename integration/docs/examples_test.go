@@ -22,14 +22,14 @@ func TestExamples(t *testing.T) {
 	for _, page := range commandPages(t) {
 		for _, code := range page.Code {
 			var err error
-			var any any
+			var value any
 			switch code.Language {
 			case "yaml":
-				err = yaml.UnmarshalStrict([]byte(code.Text), &any)
+				err = yaml.UnmarshalStrict([]byte(code.Text), &value)
 			case "json":
-				err = json.Unmarshal([]byte(code.Text), &any)
+				err = json.Unmarshal([]byte(code.Text), &value)
 			case "hcl":
-				err = hcl.Decode(&any, code.Text)
+				err = hcl.Decode(&value, code.Text)
 			}
 			if strings.HasPrefix(code.Text, "service {") {
 				definitions++
