@@ -182,7 +182,7 @@ func (c *Companion) podLifeSettings() []Setting {
 			Help: "The time between two looks of that probe, in seconds.",
 			bind: func(*Config) value { return seconds(&d.ProbePeriod, 1) },
 		}, {
-			Flag: "default-sidecar-probe-failure-threshold", Default: "120", Group: groupPods,
+			Flag: "default-sidecar-probe-failure-threshold", Default: "600", Group: groupPods,
 			Help: "After how many looks of that probe the sidecar is restarted.",
 			bind: func(*Config) value { return number(&d.ProbeFailures, 1, 1<<20) },
 		}, {

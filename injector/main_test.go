@@ -4,6 +4,7 @@ package injector
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 
@@ -46,9 +47,7 @@ spec:
 	if err != nil {
 		panic(err)
 	}
-	for name, value := range annotations {
-		pod.Annotations[name] = value
-	}
+	maps.Copy(pod.Annotations, annotations)
 	return pod
 }
 

@@ -77,5 +77,5 @@ func (m *mutation) startSeconds() int {
 	if p.StartupFailure > 0 {
 		return p.StartupFailure
 	}
-	return p.InitialDelay + p.FailureThreshold*max(p.Period, p.Timeout)
+	return p.InitialDelay + p.FailureThreshold*p.Period
 }

@@ -31,7 +31,7 @@ type Defaults struct {
 	// StartupFailure and LivenessFailure are in seconds; 0 means no such probe.
 	StartupFailure, LivenessFailure int
 	// The start-up probe of a native sidecar, in seconds. InitialDelay defaults to
-	// 0, Period to 1, Timeout to 5, FailureThreshold to 120: ten minutes for a
+	// 0, Period to 1, Timeout to 5, FailureThreshold to 600: ten minutes for a
 	// dataplane whose Consul is away.
 	InitialDelay, Period, FailureThreshold, Timeout int
 
@@ -62,7 +62,7 @@ func (d Defaults) withDefaults() Defaults {
 		{&d.MergePort, portMerge},
 		{&d.GracefulPort, portLifecycle},
 		{&d.Period, 1},
-		{&d.FailureThreshold, 120},
+		{&d.FailureThreshold, 600},
 		{&d.Timeout, 5},
 		{&d.Concurrency, 2},
 	} {
