@@ -43,8 +43,8 @@ func strip(in any) (any, error) {
 	case *corev1.Service:
 		o.Status = corev1.ServiceStatus{}
 		o.Annotations = nil
-	case *metav1.PartialObjectMetadata:
-		o.Annotations = nil
+	case *corev1.Node:
+		o.Annotations, o.Spec, o.Status = nil, corev1.NodeSpec{}, corev1.NodeStatus{}
 	}
 	return in, nil
 }

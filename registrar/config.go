@@ -45,7 +45,7 @@ type Config struct {
 	Partition string
 	// CrossNamespacePolicy is attached to namespaces that are created (Consul Enterprise); empty attaches none.
 	CrossNamespacePolicy string
-	// Locality adds the region and zone of the Kubernetes node to services. It watches nodes' metadata.
+	// Locality adds the region and zone of the Kubernetes node to services. It watches nodes.
 	Locality bool
 	// AuthMethod is the one that pods log in with. The tokens of pods that are gone are deleted; empty leaves them alone.
 	AuthMethod string

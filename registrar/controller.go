@@ -60,7 +60,7 @@ func Add(ctx context.Context, mgr manager.Manager, cfg Config) error {
 		return fmt.Errorf("registrar: index endpoint slices: %w", err)
 	}
 	if cfg.Locality { // fill the cache before the first pod
-		if _, err := mgr.GetCache().GetInformer(ctx, nodeMetadata()); err != nil {
+		if _, err := mgr.GetCache().GetInformer(ctx, &corev1.Node{}); err != nil {
 			return fmt.Errorf("registrar: watch nodes: %w", err)
 		}
 	}

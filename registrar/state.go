@@ -11,7 +11,6 @@ import (
 	"github.com/hashicorp/consul/api"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -110,7 +109,7 @@ func (r *reconciler) locality(ctx context.Context, name string) (*api.Locality, 
 	if !r.cfg.Locality {
 		return nil, nil //nolint:nilnil // none is no error
 	}
-	node := nodeMetadata()
+	node := &corev1.Node{}
 	err := r.cached.Get(ctx, types.NamespacedName{Name: name}, node, client.UnsafeDisableDeepCopy)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("read node: %w", err)
@@ -120,13 +119,6 @@ func (r *reconciler) locality(ctx context.Context, name string) (*api.Locality, 
 		return nil, nil //nolint:nilnil // none is no error
 	}
 	return &api.Locality{Region: region, Zone: node.Labels[corev1.LabelTopologyZone]}, nil
-}
-
-// nodeMetadata is what is kept of Kubernetes nodes.
-func nodeMetadata() *metav1.PartialObjectMetadata {
-	node := &metav1.PartialObjectMetadata{}
-	node.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
-	return node
 }
 
 // injected tells whether the webhook made a pod part of the mesh.
