@@ -185,3 +185,20 @@ func TestWriteProxyIDs(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+// BenchmarkInject decides on a pod as the webhook does, without the network.
+func BenchmarkInject(b *testing.B) {
+	mutate, err := inject(options("").Config, func() bool { return true })
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := webhook.Request{Namespace: "shop", Pod: []byte(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","annotations":{
+		"consul.hashicorp.com/connect-inject":"true","consul.hashicorp.com/connect-service-upstreams":"a:1234,b:1235"}},
+		"spec":{"serviceAccountName":"web","containers":[{"name":"web","image":"i"},{"name":"other","image":"i"}]}}`)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if got, err := mutate(b.Context(), request); err != nil || len(got.Patch) == 0 {
+			b.Fatal(got, err)
+		}
+	}
+}

@@ -161,7 +161,14 @@ func (c *Companion) podLifeSettings() []Setting {
 			Flag: "default-sidecar-proxy-lifecycle-graceful-startup-path", Default: "/graceful_startup", Group: groupPods,
 			Help: "The path of the startup endpoint.",
 			bind: func(*Config) value { return text(&d.StartupPath, urlPath()) },
-		}, {
+		},
+	}
+}
+
+func (c *Companion) podProbeSettings() []Setting {
+	d := &c.Defaults
+	return []Setting{
+		{
 			Flag: "default-use-proxy-health-check", Default: "true", Group: groupPods,
 			Help: "Probe the readiness of Envoy over HTTP rather than only its port.",
 			bind: func(*Config) value { return boolean(&d.ProxyHealthCheck) },
