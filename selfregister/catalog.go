@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -220,6 +221,15 @@ func (n node) isAgents() bool { return n.Node != nil && n.Node.Meta["consul-vers
 
 // isOurs tells whether a podplane has made the node.
 func (n node) isOurs() bool { return n.Node != nil && n.Node.Meta[metaManagedBy] == managedBy }
+
+// isAnothers tells whether another podplane has registered a service since: two
+// machines may share the node's name and the file, as the old and the new one of
+// a replacement do.
+func (n node) isAnothers(id, instance string) bool {
+	return slices.ContainsFunc(n.Services, func(s nodeService) bool {
+		return s.ID == id && s.Meta[metaManagedBy] == managedBy && s.Meta[metaInstance] != instance
+	})
+}
 
 func (c *catalog) nodeServices(ctx context.Context, name string) (node, error) {
 	var n node

@@ -43,12 +43,20 @@ func (r *Registrar) end(ctx context.Context) {
 // remove removes the proxy, the service, and a node that podplane has made if
 // nothing else is on it.
 func (r *Registrar) remove(ctx context.Context) error {
+	n, err := r.catalog.nodeServices(ctx, r.cfg.Node)
+	if err != nil && !isRefusal(err) {
+		return err
+	}
 	for _, id := range []string{r.cfg.Definition.ProxyID(), r.cfg.Definition.ID} {
+		if n.isAnothers(id, r.cfg.Instance) {
+			r.log.Info("another podplane has taken over the registration, it stays", "node", r.cfg.Node, "service_id", id)
+			continue
+		}
 		if err := r.catalog.deregister(ctx, deregistration{Node: r.cfg.Node, ServiceID: id}); err != nil {
 			return err
 		}
 	}
-	n, err := r.catalog.nodeServices(ctx, r.cfg.Node)
+	n, err = r.catalog.nodeServices(ctx, r.cfg.Node)
 	if err == nil && n.isOurs() && len(n.Services) == 0 {
 		err = r.catalog.deregister(ctx, deregistration{Node: r.cfg.Node})
 	}

@@ -414,6 +414,27 @@ func TestNothingToRemove(t *testing.T) {
 	}
 }
 
+// TestTakenOver: who ends later than another machine began in its place leaves
+// that one's registration alone.
+func TestTakenOver(t *testing.T) {
+	t.Parallel()
+	c := startCatalog(t, false)
+	r := start(t, c, definition)
+	r.mustRegister()
+	c.do(func() {
+		for _, s := range c.services {
+			s.Service.Meta[metaInstance] = "there"
+		}
+	})
+	r.stop()
+	if got, want := c.ids(), []string{"web", "web-sidecar-proxy"}; !slices.Equal(got, want) {
+		t.Errorf("there is %q, want %q", got, want)
+	}
+	if !strings.Contains(r.log.String(), "another podplane has taken over") {
+		t.Error("that it stays is not said")
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	c := startCatalog(t, false)
