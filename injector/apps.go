@@ -5,6 +5,7 @@ package injector
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -51,15 +52,47 @@ const (
 	prometheusPort   = "prometheus.io/port"
 )
 
-// annotations are all that the pod gets.
+// defaultContainer is the container that kubectl means if none is named:
+// https://kubernetes.io/docs/reference/labels-annotations-taints/#kubectl-kubernetes-io-default-container.
+const defaultContainer = "kubectl.kubernetes.io/default-container"
+
+// annotations are all that the pod gets. Those of the user's that say something
+// stay as they are.
 func (m *mutation) annotations() map[string]string {
 	out := m.notes()
-	for name, value := range m.scraped() {
-		if _, own := m.pod.Annotations[name]; !own {
-			out[name] = value
+	for _, more := range []map[string]string{m.resolved(), m.scraped(), m.shown()} {
+		for name, value := range more {
+			if strings.TrimSpace(m.pod.Annotations[name]) == "" {
+				out[name] = value
+			}
 		}
 	}
 	return out
+}
+
+// resolved are the defaults by which the dataplane was made, as far as the
+// registrar needs them too: it may have others when it reads the pod.
+func (m *mutation) resolved() map[string]string {
+	first := m.mesh.Services[0].Ports
+	return map[string]string{
+		meshpod.AnnotationMetrics:          strconv.FormatBool(m.mesh.Metrics.Enabled),
+		meshpod.AnnotationMetricsMerging:   strconv.FormatBool(m.mesh.Metrics.Merging),
+		meshpod.AnnotationScrapePort:       strconv.Itoa(first.Scrape),
+		meshpod.AnnotationMergePort:        strconv.Itoa(first.Merge),
+		meshpod.AnnotationLifecycle:        strconv.FormatBool(m.mesh.Lifecycle.Enabled),
+		meshpod.AnnotationShutdownGrace:    strconv.Itoa(m.mesh.Lifecycle.ShutdownGrace),
+		meshpod.AnnotationGracefulPort:     strconv.Itoa(first.Lifecycle),
+		meshpod.AnnotationProxyHealthCheck: strconv.FormatBool(m.mesh.Probes.ProxyHealthCheck),
+	}
+}
+
+// shown is for kubectl, which would take the first container, the dataplane's, if
+// none is named.
+func (m *mutation) shown() map[string]string {
+	if m.native {
+		return nil
+	}
+	return map[string]string{defaultContainer: m.pod.Spec.Containers[0].Name}
 }
 
 // notes are what the registrar, the kubelet and people are told.
@@ -95,7 +128,7 @@ func (m *mutation) scraped() map[string]string {
 func (m *mutation) checkScraped() {
 	for _, name := range []string{prometheusScrape, prometheusPath, prometheusPort} {
 		want := m.scraped()[name]
-		if own, there := m.pod.Annotations[name]; there && want != "" && own != want {
+		if own := strings.TrimSpace(m.pod.Annotations[name]); own != "" && want != "" && own != want {
 			m.problems.Warnf(name, own, "is left as it is: the dataplane's metrics need %s", want)
 		}
 	}

@@ -82,14 +82,18 @@ func checkInjected(t *testing.T, raw, after []byte, cfg Config) {
 	for _, c := range dataplanes(&pod) {
 		load(t, &pod, c)
 	}
-	// The registrar reads the injected pod with the same package, and must see what the sidecar was told.
+	// The registrar reads the injected pod with the same package, and must see what the sidecar was told, whatever the
+	// defaults are by then.
 	was, _ := meshpod.Parse(&before, cfg.withDefaults().Defaults)
-	is, problems := meshpod.Parse(&pod, cfg.withDefaults().Defaults)
+	other := meshpod.Defaults{Metrics: !cfg.Defaults.Metrics, MetricsMerging: true, ScrapePort: 9300, MergePort: 9400, GracefulPort: 9500}
+	is, problems := meshpod.Parse(&pod, other)
 	if problems.Err() != nil {
 		t.Errorf("an injected pod is read with errors: %v", problems.Err())
 	}
 	for i := range was.Services {
-		if was.Services[i] != is.Services[i] || was.ProxyID("n", "p", was.Services[i]) != is.ProxyID("n", "p", is.Services[i]) {
+		if was.Services[i] != is.Services[i] || was.PrometheusBindAddr(was.Services[i]) != is.PrometheusBindAddr(is.Services[i]) ||
+			was.Lifecycle.Enabled != is.Lifecycle.Enabled || was.Lifecycle.ShutdownGrace != is.Lifecycle.ShutdownGrace ||
+			was.ProxyID("n", "p", was.Services[i]) != is.ProxyID("n", "p", is.Services[i]) {
 			t.Errorf("service %d is %+v before and %+v after", i, was.Services[i], is.Services[i])
 		}
 	}
