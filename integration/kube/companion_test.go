@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"podplane/integration/consultest"
+	"podplane/integration/pace"
 )
 
 // replicas gives the pods of the companion.
@@ -89,7 +90,7 @@ func TestLeaderIsKilled(t *testing.T) {
 	stop()
 	<-done
 	t.Logf("registered %s after the leader was killed; %d admissions meanwhile", took.Round(time.Millisecond), admitted.Load())
-	if took > 20*time.Second {
+	if pace.Late(t, took, 20*time.Second) {
 		t.Errorf("the takeover took %s", took)
 	}
 	if now := lease(ctx, t); now == holder {
@@ -136,6 +137,22 @@ func TestReadinessIsFollowed(t *testing.T) {
 		list := instances(ctx, account)
 		return len(list) == 0 || !list[0].passing()
 	})
+	expectForgotten(ctx, t, namespace, account)
+}
+
+// A pod that vanishes, with all its processes killed, logs nobody out: its token is deleted all the same.
+func TestPodVanishes(t *testing.T) {
+	ctx := bounded(t)
+	namespace := newNamespace(t, "vanish", restricted())
+	account := newAccount(t, namespace, "vanish")
+	leader(ctx, t)
+	key := createInjected(t, namespace, "app", account, nil)
+	awaitReady(ctx, t, key)
+	await(ctx, t, "it is registered", registered(account, 1))
+	if !hasToken(ctx, t, namespace, account) {
+		t.Fatal("it has no token")
+	}
+	must(t, cluster.Delete(ctx, &corev1.Pod{ObjectMeta: objectMeta(key)}, client.GracePeriodSeconds(0)))
 	expectForgotten(ctx, t, namespace, account)
 }
 

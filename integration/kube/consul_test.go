@@ -138,10 +138,12 @@ func catalogNodes(ctx context.Context) ([]string, error) {
 // aclToken is an ACL token, as a list shows it.
 type aclToken struct {
 	AccessorID, Description, AuthMethod string
-	ServiceIdentities                   []struct{ ServiceName string }
+	ServiceIdentities                   []serviceIdentity
 }
 
-// tokensOf lists the tokens that pods of a namespace got from a login.
+type serviceIdentity struct{ ServiceName string }
+
+// tokens lists the tokens that logins gave out.
 func tokens(ctx context.Context) ([]aclToken, error) {
 	var out []aclToken
 	err := consul.Client().Get(ctx, "/v1/acl/tokens?authmethod=podplane", &out)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,10 +136,11 @@ func testExampleJob(t *testing.T, namespace, name, file string) {
 	ctx := bounded(t)
 	start := time.Now()
 	must(t, apply(ctx, namespace, "examples/"+file))
-	registered := false
+	registered, loggedIn := false, false
 	job := &batchv1.Job{}
 	await(ctx, t, "the Job is complete", func(ctx context.Context) bool {
 		registered = registered || len(instances(ctx, name+"-sidecar-proxy")) > 0
+		loggedIn = loggedIn || hasToken(ctx, t, namespace, name)
 		must(t, cluster.Client().Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, job))
 		if job.Status.Failed > 0 {
 			t.Fatal("the Job's pod has failed")
@@ -146,8 +148,8 @@ func testExampleJob(t *testing.T, namespace, name, file string) {
 		return job.Status.Succeeded == 1
 	})
 	t.Logf("complete after %s", time.Since(start).Round(time.Millisecond))
-	if !registered {
-		t.Error("it was never in the catalog")
+	if !registered || !loggedIn {
+		t.Errorf("it was in the catalog: %t, it had a token: %t", registered, loggedIn)
 	}
 	pods := &corev1.PodList{}
 	must(t, cluster.Client().List(ctx, pods, client.InNamespace(namespace), client.MatchingLabels{"app": name}))
@@ -160,6 +162,17 @@ func testExampleJob(t *testing.T, namespace, name, file string) {
 	expectForgotten(ctx, t, namespace, name)
 }
 
+// hasToken tells whether a pod of the namespace has a token with a service's identity.
+func hasToken(ctx context.Context, t *testing.T, namespace, service string) bool {
+	t.Helper()
+	all, err := tokens(ctx)
+	must(t, err)
+	return slices.ContainsFunc(all, func(token aclToken) bool {
+		return strings.Contains(token.Description, `"`+namespace+"/") &&
+			slices.ContainsFunc(token.ServiceIdentities, func(i serviceIdentity) bool { return i.ServiceName == service })
+	})
+}
+
 // expectForgotten waits until Consul knows nothing of a service any more.
 func expectForgotten(ctx context.Context, t *testing.T, namespace, service string) {
 	t.Helper()
@@ -169,16 +182,7 @@ func expectForgotten(ctx context.Context, t *testing.T, namespace, service strin
 	})
 	gone := time.Since(start)
 	await(ctx, t, "the tokens of "+service+" are deleted", func(ctx context.Context) bool {
-		all, err := tokens(ctx)
-		must(t, err)
-		for _, token := range all {
-			for _, identity := range token.ServiceIdentities {
-				if identity.ServiceName == service && strings.Contains(token.Description, namespace+"/") {
-					return false
-				}
-			}
-		}
-		return true
+		return !hasToken(ctx, t, namespace, service)
 	})
 	t.Logf("%s: out of the catalog after %s, tokens deleted after %s", service,
 		gone.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))

@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"podplane/integration/pace"
 )
 
 // requestTimeout bounds one request between pods.
@@ -113,7 +115,7 @@ func withinSecond(t *testing.T, what string, cond func(context.Context) bool) ti
 	start := time.Now()
 	await(bounded(t), t, what, cond)
 	took := time.Since(start)
-	if took > time.Second {
+	if pace.Late(t, took, time.Second) {
 		t.Errorf("%s: after %s", what, took)
 	}
 	return took

@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"podplane/integration/pace"
 )
 
 // These tests are of the kubelet that is played: what it does wrong would be held against the product, or for it.
@@ -178,7 +180,7 @@ func TestKubeletService(t *testing.T) {
 	start := time.Now()
 	must(t, cluster.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "echo"}}))
 	await(ctx, t, "the pod is gone", func(ctx context.Context) bool { return readPod(ctx, key) == nil })
-	if took := time.Since(start); took > 20*time.Second {
+	if took := time.Since(start); pace.Late(t, took, 20*time.Second) {
 		t.Errorf("the pod ended after %s: it was killed at the end of its grace period", took)
 	}
 	await(ctx, t, "the EndpointSlice is empty", func(ctx context.Context) bool {
