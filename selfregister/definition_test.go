@@ -225,6 +225,8 @@ func TestFaults(t *testing.T) {
 		"TCP":                 {`service { check { tcp = "a" interval = "1s" } ` + ok + ` }`, []string{"must be host:port"}},
 		"status":              {`service { check { tcp = "a:1" interval = "1s" status = "good" } ` + ok + ` }`, []string{"must be passing, warning or critical"}},
 		"equal check IDs":     {`service { check { id = "a" tcp = "a:1" interval = "1s" } checks = [{ id = "a" tcp = "a:1" interval = "1s" }] ` + ok + ` }`, []string{`two of them have the ID "a"`}},
+		"a default check ID":  {`service { checks = [{ id = "service:web:2" tcp = "a:1" interval = "1s" }, { tcp = "a:2" interval = "1s" }] ` + ok + ` }`, []string{`two of them have the ID "service:web:2"`}},
+		"our own check ID":    {`service { check { id = "podplane-ready:web" tcp = "a:1" interval = "1s" } ` + ok + ` }`, []string{`two of them have the ID "podplane-ready:web"`, "podplane's own"}},
 		"check ID":            {`service { check { id = "a b" tcp = "a:1" interval = "1s" } ` + ok + ` }`, []string{"without white space"}},
 		"header":              {`service { check { http = "http://a" interval = "1s" header { A = "b" } } ` + ok + ` }`, []string{"header.A: must be a list of strings"}},
 		"tags":                {`service { tags = [1] ` + ok + ` }`, []string{"must be a list of strings, one is a number"}},

@@ -3,6 +3,7 @@
 package selfregister
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -58,12 +59,23 @@ func (d *decoder) checkService(s *Definition, path string, e element, sidecar bo
 	if len(all) > maxChecks {
 		d.fail(e.line, join(path, "checks"), "must be at most %d", maxChecks)
 	}
-	seen := map[string]bool{}
-	for _, c := range all {
-		if c.ID != "" && seen[c.ID] {
-			d.fail(e.line, join(path, "checks"), "two of them have the ID %q", c.ID)
+	d.checkIDs(s, join(path, "checks"), e)
+}
+
+// checkIDs finds checks of one ID, by the IDs that they are going to have: a node
+// has one check of an ID, and each would overwrite what the other has found.
+func (d *decoder) checkIDs(s *Definition, path string, e element) {
+	ids := Definition{ID: cmp.Or(s.ID, s.Name)}
+	taken := map[string]bool{readyCheck + ids.ID: true, readyCheck + ids.ProxyID(): true, appCheck + ids.ProxyID(): true}
+	for id, checks := range map[string][]Check{ids.ID: s.Checks, ids.ProxyID(): s.Sidecar.Checks} {
+		named := slices.Clone(checks)
+		nameChecks(named, "service:"+id)
+		for _, c := range named {
+			if taken[c.ID] {
+				d.fail(e.line, path, "two of them have the ID %q, given, by default or as podplane's own", c.ID)
+			}
+			taken[c.ID] = true
 		}
-		seen[c.ID] = true
 	}
 }
 
