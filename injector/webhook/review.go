@@ -99,8 +99,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) (admissionv1.Admis
 		return review, http.StatusUnsupportedMediaType, errors.New("the content type must be application/json")
 	}
 	var body bytes.Buffer
-	if n := r.ContentLength; n > 0 && n <= maxBody {
-		body.Grow(int(n) + bytes.MinRead)
+	if n := r.ContentLength; n > 0 {
+		body.Grow(int(min(n, trustedLength)) + bytes.MinRead)
 	}
 	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {

@@ -30,6 +30,9 @@ const (
 	// maxBody is what an API server takes as a request, in bytes:
 	// https://github.com/kubernetes/apiserver/blob/v0.36.3/pkg/server/config.go, MaxRequestBodyBytes.
 	maxBody = 3 << 20
+	// trustedLength is how much memory a request gets for having said how long it
+	// is, in bytes: most reviews fit. More takes more bytes that are there.
+	trustedLength = 64 << 10
 	// decisionTimeout bounds one review. Webhook configurations may allow up to 30 s.
 	decisionTimeout = 10 * time.Second
 	// closeTimeout is how long answers under way may take when the server ends.
