@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"podplane/integration/mesh"
 )
 
 // machine is a network namespace: a machine of its own, as far as networks go.
@@ -142,36 +144,11 @@ func (m machine) peerName(ctx context.Context, address string) (name string, end
 func (m machine) relay(t *testing.T, port int, server string) {
 	t.Helper()
 	l := m.listen(t, fmt.Sprintf("%s:%d", m.address, port))
-	var running sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
-	running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { splice(ctx, conn, server) })
-		}
-	})
+	var running sync.WaitGroup
+	running.Go(func() { mesh.Relay(ctx, l, server) })
 	t.Cleanup(func() {
 		cancel()
-		_ = l.Close()
 		running.Wait()
 	})
-}
-
-// splice carries bytes in both directions until one side ends.
-func splice(ctx context.Context, client net.Conn, server string) {
-	defer func() { _ = client.Close() }()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
-	if err != nil {
-		return
-	}
-	var copying sync.WaitGroup
-	end := func() { _ = client.Close(); _ = conn.Close() }
-	stop := context.AfterFunc(ctx, end)
-	defer stop()
-	copying.Go(func() { _, _ = io.Copy(conn, client); end() })
-	copying.Go(func() { _, _ = io.Copy(client, conn); end() })
-	copying.Wait()
 }

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"podplane/integration/mesh"
 )
 
 func command(ctx context.Context, dir string, args ...string) ([]byte, error) {
@@ -122,36 +124,11 @@ func relay(t *testing.T, address, server string) {
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { splice(ctx, conn, server) })
-		}
-	})
+	running.Go(func() { mesh.Relay(ctx, l, server) })
 	t.Cleanup(func() {
 		cancel()
-		_ = l.Close()
 		running.Wait()
 	})
-}
-
-// splice carries bytes in both directions until one side ends.
-func splice(ctx context.Context, client net.Conn, server string) {
-	defer func() { _ = client.Close() }()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
-	if err != nil {
-		return
-	}
-	var copying sync.WaitGroup
-	end := func() { _ = client.Close(); _ = conn.Close() }
-	stop := context.AfterFunc(ctx, end)
-	defer stop()
-	copying.Go(func() { _, _ = io.Copy(conn, client); end() })
-	copying.Go(func() { _, _ = io.Copy(client, conn); end() })
-	copying.Wait()
 }
 
 // application serves what the examples' application does, with metrics.
