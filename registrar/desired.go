@@ -3,6 +3,7 @@
 package registrar
 
 import (
+	"cmp"
 	"maps"
 
 	"github.com/hashicorp/consul/api"
@@ -84,21 +85,26 @@ func (c *catalog) proxy(s subject, service meshpod.Service, own *api.AgentServic
 	}
 	if service.Index == 0 { // the dataplanes share an address, so one of them has the upstreams
 		for _, u := range s.asks.Upstreams {
-			proxy.Proxy.Upstreams = append(proxy.Proxy.Upstreams, upstream(u))
+			proxy.Proxy.Upstreams = append(proxy.Proxy.Upstreams, upstream(u, own))
 		}
 	}
 	return &proxy
 }
 
-func upstream(u meshpod.Upstream) api.Upstream {
+// upstream says where the destination is also where that is where the proxy is, so that a default reads the same everywhere.
+func upstream(u meshpod.Upstream, own *api.AgentService) api.Upstream {
 	out := api.Upstream{
 		DestinationType: api.UpstreamDestTypeService, DestinationName: u.Name, DestinationNamespace: u.Namespace,
 		DestinationPartition: u.Partition, DestinationPeer: u.Peer, Datacenter: u.Datacenter,
 		LocalBindAddress: u.LocalAddress, LocalBindPort: u.LocalPort,
 		MeshGateway: api.MeshGatewayConfig{Mode: api.MeshGatewayMode(u.MeshGateway)},
 	}
-	if u.PreparedQuery {
+	switch {
+	case u.PreparedQuery:
 		out.DestinationType = api.UpstreamDestTypePreparedQuery
+	case u.Peer == "":
+		out.DestinationNamespace = cmp.Or(u.Namespace, own.Namespace)
+		out.DestinationPartition = cmp.Or(u.Partition, own.Partition)
 	}
 	return out
 }
