@@ -279,7 +279,9 @@ func TestMembership(t *testing.T) {
 		return s
 	}
 	manual := kubeService("manual", func(s *corev1.Service) { s.Spec.Selector = nil })
-	labelled := func(name string) *corev1.Service { return kubeService(name, func(s *corev1.Service) { s.Labels = ignore }) }
+	labelled := func(name string) *corev1.Service {
+		return kubeService(name, func(s *corev1.Service) { s.Labels = ignore })
+	}
 	cases := map[string]struct {
 		objects []client.Object
 		only    string

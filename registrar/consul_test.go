@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package registrar
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	corev1 "k8s.io/api/core/v1"
+
+	"podplane/meshpod"
+)
+
+// What is asked of Consul Enterprise, which no test runs against.
+func TestEnterpriseRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) {
+		c.Partition, c.CrossNamespacePolicy = "part", "cross"
+		c.Namespaces = meshpod.Destination{Enabled: true, Mirror: true, Prefix: "k8s-"}
+	})
+	pod := w.put(newPod("team", "web", "u1", ready(corev1.ConditionFalse)))
+	w.change(pod, ready(corev1.ConditionTrue))
+	w.remove(pod)
+	w.expect()
+	for _, want := range [][]string{
+		{"GET /v1/namespace/k8s-team?partition=part"},
+		{"PUT /v1/namespace?partition=part", `"Name":"k8s-team"`, `"PolicyDefaults":[{"ID":"","Name":"cross"}]`},
+		{"PUT /v1/catalog/register", `"Namespace":"k8s-team","Partition":"part"`, `"SkipNodeUpdate":true,"Partition":"part"`},
+		{"PUT /v1/txn", `"Verb":"set"`, `"Namespace":"k8s-team","Partition":"part"`},
+		{"GET /v1/catalog/node-services/n1-virtual?", "ns=%2A", "partition=part"},
+		{"PUT /v1/txn", `"Verb":"delete-cas"`, `"Namespace":"k8s-team","Partition":"part"`},
+	} {
+		if !slices.ContainsFunc(w.consul.requests, func(r string) bool {
+			return !slices.ContainsFunc(want, func(part string) bool { return !strings.Contains(r, part) })
+		}) {
+			t.Errorf("no request has %q among\n%s", want, strings.Join(w.consul.requests, "\n"))
+		}
+	}
+	w.put(newPod("team", "web-2", "u2"))
+	created := 0
+	for _, r := range w.consul.requests {
+		if strings.HasPrefix(r, "PUT /v1/namespace") {
+			created++
+		}
+	}
+	if created != 1 {
+		t.Errorf("the namespace was created %d times", created)
+	}
+}
+
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AuthMethod = "pods" })
+	pod := w.put(newPod("default", "web", "u1"))
+	w.put(newPod("default", "stays", "u2"))
+	for accessor, description := range map[string]string{
+		"mine": `token created via login: {"pod":"default/web","pod-uid":"u1"}`, "theirs": `token created via login: {"pod":"default/stays","pod-uid":"u2"}`,
+		"earlier": `token created via login: {"pod":"default/stays","pod-uid":"u0"}`, "no uid": `token created via login: {"pod":"default/web"}`,
+		"no meta": "token created via login", "bad": "token created via login: {",
+	} {
+		w.consul.tokens[accessor] = &api.ACLTokenListEntry{AccessorID: accessor, Description: description, AuthMethod: "pods"}
+	}
+	w.consul.tokens["other method"] = &api.ACLTokenListEntry{
+		AccessorID: "other method", AuthMethod: "people", Description: `token created via login: {"pod":"default/web","pod-uid":"u1"}`,
+	}
+	w.remove(pod)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.tokens.Start(ctx) }()
+	limit, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	gone := func() bool {
+		w.consul.mu.Lock()
+		defer w.consul.mu.Unlock()
+		return w.consul.tokens["mine"] == nil
+	}
+	for !gone() {
+		select {
+		case <-limit:
+			t.Fatal("the token of a pod that is gone is still there")
+		case <-tick.C:
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if w.consul.tokens["earlier"] == nil {
+		t.Error("a token was deleted without a sweep")
+	}
+	if err := w.sweepOnce(); err != nil {
+		t.Fatal(err)
+	}
+	for accessor, want := range map[string]bool{
+		"mine": false, "earlier": false, "theirs": true, "no uid": true, "no meta": true, "bad": true, "other method": true,
+	} {
+		if has := w.consul.tokens[accessor] != nil; has != want {
+			t.Errorf("token %q is there: %t", accessor, has)
+		}
+	}
+}
+
+func TestConfigValidation(t *testing.T) {
+	t.Parallel()
+	err := Config{
+		NodeSuffix: "_X", Workers: -1, Timeout: -1, SweepInterval: time.Millisecond, NodeMeta: map[string]string{metaCluster: "x"},
+	}.withDefaults().validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"consul client", "node suffix", "workers", "timeout", "sweep interval", "node meta"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+}
+
+func TestReason(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"conflict": &conflictError{}, "stale": &txnError{}, "denied": api.StatusError{Code: 403}, "limited": api.StatusError{Code: 429},
+		"refused": api.StatusError{Code: 400}, "server": api.StatusError{Code: 500}, "timeout": context.DeadlineExceeded, "other": errors.New("x"),
+	} {
+		if got := reason(err); got != want {
+			t.Errorf("%v is %q, not %q", err, got, want)
+		}
+	}
+}
