@@ -159,7 +159,7 @@ func (w *world) remove(pod *corev1.Pod) {
 func (w *world) ids() string {
 	var out []string
 	for _, i := range w.consul.all() {
-		out = append(out, i.place.node+"/"+i.place.id+"="+i.status)
+		out = append(out, i.node+"/"+i.id+"="+i.status)
 	}
 	slices.Sort(out)
 	return strings.Join(out, " ")

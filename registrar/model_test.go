@@ -26,7 +26,7 @@ func TestModel(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			m := &model{world: newWorld(t), random: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // a repeatable test
+			m := &model{world: newWorld(t), random: rand.New(rand.NewPCG(seed, 1))}
 			m.plant()
 			for range 100 {
 				m.step()
@@ -48,7 +48,7 @@ type model struct {
 	uid    int
 }
 
-var foreignPlaces = []place{ //nolint:gochecknoglobals // constant
+var foreignPlaces = []place{
 	{node: "n1-virtual", id: "other-cluster"}, {node: "n2-virtual", id: "other-manager"}, {node: "n9-virtual", id: "plain"},
 }
 
@@ -128,7 +128,7 @@ func (m *model) event(key types.NamespacedName, pod *corev1.Pod, exists bool) {
 // trouble has some of Consul's requests fail, before or after they were carried out.
 func (m *model) trouble() func(*http.Request, bool) int {
 	share := m.random.IntN(3)
-	random := rand.New(rand.NewPCG(m.random.Uint64(), 2)) //nolint:gosec // a repeatable test
+	random := rand.New(rand.NewPCG(m.random.Uint64(), 2))
 	return func(*http.Request, bool) int {
 		if random.IntN(6) < share {
 			return []int{http.StatusInternalServerError, http.StatusTooManyRequests, http.StatusForbidden}[random.IntN(3)]

@@ -83,7 +83,7 @@ func (r *reconciler) reconcile(ctx context.Context, key types.NamespacedName) (a
 	}
 	switch {
 	case state.keep:
-		err = r.catalog.keepStatus(ctx, r.catalog.nodeOf(pod), key, pod.UID, state.status, state.output)
+		err = r.catalog.keepStatus(ctx, pod, state.status, state.output)
 	case len(state.instances) > 0:
 		var wrote bool
 		if wrote, err = r.catalog.apply(ctx, state.instances); wrote && err == nil {

@@ -4,6 +4,7 @@ package registrar
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -273,9 +274,7 @@ func TestMembership(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "s", Labels: map[string]string{discoveryv1.LabelServiceName: "manual"}},
 			Endpoints:  []discoveryv1.Endpoint{{TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: "web"}}, {}},
 		}
-		for k, v := range labels {
-			s.Labels[k] = v
-		}
+		maps.Copy(s.Labels, labels)
 		return s
 	}
 	manual := kubeService("manual", func(s *corev1.Service) { s.Spec.Selector = nil })

@@ -27,12 +27,12 @@ func (r *reconciler) tell(key types.NamespacedName, message, detail string) {
 	}
 	r.mu.Unlock()
 	if !known {
-		r.log.Warn(message, "pod", key, "detail", detail) //nolint:loggercheck // the messages are constants of the callers
+		r.log.Warn(message, "pod", key, "detail", detail)
 	}
 }
 
 // common are reasons that are not a pod's own: what one pod meets all meet.
-var common = []string{"timeout", "unreachable", "server", "limited"} //nolint:gochecknoglobals // constant
+var common = []string{"timeout", "unreachable", "server", "limited"}
 
 // failed logs why a pod has to wait, and what all pods have to wait for only once.
 func (r *reconciler) failed(key types.NamespacedName, err error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -137,7 +138,8 @@ func (c *catalog) setStatus(ctx context.Context, want []instance) error {
 }
 
 // keepStatus makes the checks of a pod's instances follow its readiness, and leaves all else as it is registered.
-func (c *catalog) keepStatus(ctx context.Context, node string, pod types.NamespacedName, uid types.UID, status, output string) error {
+func (c *catalog) keepStatus(ctx context.Context, of *corev1.Pod, status, output string) error {
+	node, pod, uid := c.nodeOf(of), types.NamespacedName{Namespace: of.Namespace, Name: of.Name}, of.UID
 	release, err := c.open(ctx, node)
 	if err != nil {
 		return err
