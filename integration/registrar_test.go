@@ -234,9 +234,9 @@ func (w *catalogWorld) status(ctx context.Context, name, ip string, ready corev1
 	return w.kube.Client().Status().Patch(ctx, pod, client.RawPatch(types.MergePatchType, status))
 }
 
-func (w *catalogWorld) start(name, node, ip string) *corev1.Pod {
+func (w *catalogWorld) start(name, ip string) *corev1.Pod {
 	w.t.Helper()
-	pod, err := w.pod(w.t.Context(), name, node)
+	pod, err := w.pod(w.t.Context(), name, "n1")
 	if err == nil {
 		err = w.status(w.t.Context(), name, ip, corev1.ConditionTrue)
 	}
@@ -341,8 +341,8 @@ func TestRegistrar(t *testing.T) {
 	w.node("n1")
 	r := w.run()
 
-	one := w.start("one", "n1", "10.0.0.1")
-	w.start("two", "n1", "10.0.0.2")
+	one := w.start("one", "10.0.0.1")
+	w.start("two", "10.0.0.2")
 	w.await("one=passing two=passing")
 	w.shape()
 
@@ -440,7 +440,7 @@ func TestRegistrarSweep(t *testing.T) {
 	w.register("n1-virtual", "no-meta", nil)
 	kept := "no-meta no-pod other-cluster other-manager"
 	w.run()
-	w.start("one", "n1", "10.0.0.1")
+	w.start("one", "10.0.0.1")
 	w.await("one=passing")
 	w.until("orphans are removed", func() bool { return w.planted() == kept })
 
@@ -449,7 +449,7 @@ func TestRegistrarSweep(t *testing.T) {
 	if err := w.delete(t.Context(), "one"); err != nil {
 		t.Fatal(err)
 	}
-	w.start("two", "n1", "10.0.0.2")
+	w.start("two", "10.0.0.2")
 	w.until("it is noticed", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
