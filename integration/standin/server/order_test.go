@@ -83,8 +83,7 @@ func TestFromNothingToLive(t *testing.T) {
 	s.acks(clusterURL, "c1")
 	s.Silent(50 * time.Millisecond) // no listeners before the endpoints
 	s.send(endpointURL, "e1", adstest.Resource(t, "api", "v1", &endpointv3.ClusterLoadAssignment{ClusterName: "api"}))
-	s.acks(endpointURL, "e1")
-	s.wants(listenerURL)
+	s.goesOn(endpointURL, "e1")
 	p.becomes("INITIALIZING")
 	s.send(listenerURL, "l1", adstest.Resource(t, "out", "v1", rdsListener(t, "out", "api-routes")))
 	s.wants(routeURL, "api-routes")
@@ -142,8 +141,7 @@ func TestUnknownFilterIsRefusedByName(t *testing.T) {
 	s := script{t, control.Accept()}
 	s.wants(clusterURL)
 	s.send(clusterURL, "c1")
-	s.acks(clusterURL, "c1")
-	s.wants(listenerURL)
+	s.goesOn(clusterURL, "c1")
 	odd := rdsListener(t, "odd", "r")
 	odd.FilterChains[0].Filters[0].Name = "acme.filters.odd"
 	odd.FilterChains[0].Filters[0].ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: wrapped(t, &endpointv3.ClusterLoadAssignment{ClusterName: "x"})}

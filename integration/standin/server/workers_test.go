@@ -61,8 +61,7 @@ func TestTrafficOnlyWhenLive(t *testing.T) {
 	p.becomes("PRE_INITIALIZING")
 	p.expectDial("static", false)
 	s.send(clusterURL, "c1", adstest.Resource(t, "local_app", "v1", localApp()))
-	s.acks(clusterURL, "c1")
-	s.wants(listenerURL)
+	s.goesOn(clusterURL, "c1")
 	s.send(listenerURL, "l1", adstest.Resource(t, "in", "v1", tcpListener(t, "in", "local_app")),
 		adstest.Resource(t, "out", "v1", rdsListener(t, "out", "api-routes")))
 	s.wants(routeURL, "api-routes")

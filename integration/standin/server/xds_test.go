@@ -90,6 +90,23 @@ func (s script) acks(url, nonce string) {
 	}
 }
 
+// goesOn checks that the next two requests are the ACK of what makes the clusters
+// complete and the subscription to listeners, which that sets off: in either
+// order, as nothing says which of them comes first.
+func (s script) goesOn(url, nonce string) {
+	s.t.Helper()
+	first, second := s.Recv(), s.Recv()
+	if first.GetTypeUrl() == listenerURL {
+		first, second = second, first
+	}
+	if first.GetTypeUrl() != url || first.GetResponseNonce() != nonce || first.GetErrorDetail() != nil {
+		s.t.Fatalf("request = %v, want the ACK of %s for %s", first, nonce, url)
+	}
+	if second.GetTypeUrl() != listenerURL || second.GetResponseNonce() != "" {
+		s.t.Fatalf("request = %v, want a subscription to listeners", second)
+	}
+}
+
 func TestFromControlPlaneToLive(t *testing.T) {
 	t.Parallel()
 	control, path := controlPlane(t)
@@ -106,8 +123,7 @@ func TestFromControlPlaneToLive(t *testing.T) {
 	}
 	p.becomes("PRE_INITIALIZING")
 	s.send(clusterURL, "c1", adstest.Resource(t, "local_app", "v1", localApp()))
-	s.acks(clusterURL, "c1")
-	s.wants(listenerURL)
+	s.goesOn(clusterURL, "c1")
 	p.becomes("INITIALIZING")
 	s.send(listenerURL, "l1", adstest.Resource(t, "in", "v2", tcpListener(t, "in", "local_app")))
 	s.acks(listenerURL, "l1")
@@ -150,11 +166,16 @@ func TestRefusedFirstAnswersStillLeadToLive(t *testing.T) {
 	s.wants(clusterURL)
 	invalid := &clusterv3.Cluster{Name: "", ConnectTimeout: durationpb.New(1e9)}
 	s.send(clusterURL, "c1", adstest.Resource(t, "nameless", "v1", invalid))
-	nack := s.Recv()
+	nack, subscription := s.Recv(), s.Recv()
+	if nack.GetTypeUrl() == listenerURL { // in either order
+		nack, subscription = subscription, nack
+	}
 	if detail := nack.GetErrorDetail().GetMessage(); nack.GetResponseNonce() != "c1" || !strings.Contains(detail, "nameless: Proto constraint validation failed") {
 		t.Errorf("answer = %v, want a NACK that names the cluster", nack)
 	}
-	s.wants(listenerURL)
+	if subscription.GetTypeUrl() != listenerURL {
+		t.Errorf("request = %v, want a subscription to listeners", subscription)
+	}
 	s.send(listenerURL, "l1")
 	s.acks(listenerURL, "l1")
 	p.becomes("LIVE")
