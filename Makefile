@@ -115,7 +115,12 @@ integration: build test-servers ## Run the tests against real servers
 	@# First everything is compiled, then one package runs at a time: limits in seconds are measured, and neither
 	@# compilers nor other tests are to share the cores with that.
 	@go test $(TAGS) -race -run '^$$' ./integration/... >/dev/null
-	go test $(TAGS) -race -timeout 20m -p 1 ./integration/...
+	go test $(TAGS) -race -timeout 20m -p 1 -skip '^TestRegistrar' $$(go list $(TAGS) ./integration/... | grep -v '/kube$$')
+
+.PHONY: kube
+kube: build test-servers ## Run the tests of the companion against a real Kubernetes control plane (about 5 minutes)
+	go test $(TAGS) -race -timeout 20m -run '^TestRegistrar' ./integration
+	go test $(TAGS) -race -timeout 20m ./integration/kube
 
 SOAK_CYCLES ?= 500
 
