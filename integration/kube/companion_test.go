@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 
 	"podplane/integration/consultest"
 	"podplane/integration/pace"
+	"podplane/meshpod"
 )
 
 // replicas gives the pods of the companion.
@@ -167,7 +169,19 @@ func TestIdleWritesNothing(t *testing.T) {
 		list := instances(ctx, account)
 		return len(list) == 1 && list[0].passing()
 	})
+	// What earlier tests have left is on its way out.
+	await(ctx, t, "no other pod is left", func(ctx context.Context) bool {
+		pods := &corev1.PodList{}
+		err := cluster.Client().List(ctx, pods, client.MatchingLabels{meshpod.LabelInjectStatus: meshpod.StatusInjected})
+		nodes, nodesErr := catalogNodes(ctx)
+		return err == nil && nodesErr == nil && len(pods.Items) == 1 && len(nodes) == 1
+	})
 	before := writes(ctx, t)
+	for settled := false; !settled; {
+		<-time.After(2 * time.Second) // longer than a token is kept for deletion together with others
+		now := writes(ctx, t)
+		settled, before = maps.Equal(now, before), now
+	}
 	// This is the time for which nothing must happen, not a wait for something.
 	<-time.After(15 * time.Second)
 	for call, count := range writes(ctx, t) {

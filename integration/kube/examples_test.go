@@ -91,7 +91,7 @@ func testExampleTraffic(t *testing.T, from types.NamespacedName) {
 	must(t, consul.Client().SetIntention(ctx, "static-client", "static-server", consultest.Deny))
 	took := withinSecond(t, "a denied request is refused", func(ctx context.Context) bool {
 		_, _, err := ask(ctx, from, http.MethodGet, url)
-		return err != nil
+		return err != nil && ctx.Err() == nil
 	})
 	t.Logf("denied after %s", took.Round(time.Millisecond))
 	must(t, consul.Client().DeleteIntention(ctx, "static-client", "static-server"))
