@@ -100,7 +100,8 @@ unit: promtool ## Run the product's tests without the race detector
 
 .PHONY: race
 race: promtool ## Run the product's tests with the race detector, and measure coverage
-	go test $(TAGS) -race -coverprofile $(COVERAGE_PROFILE) $(PRODUCT)
+	@run="go test $(TAGS) -race -coverprofile $(COVERAGE_PROFILE)"; echo "$$run (the product)"; \
+	$$run $(PRODUCT) || { echo "FAILED ONCE: look above; what failed runs again"; $$run $(PRODUCT); }
 
 .PHONY: norace
 norace: ## Run the tests that `race` skips, because the race detector multiplies what they measure
@@ -115,7 +116,12 @@ integration: build test-servers ## Run the tests against real servers
 	@# First everything is compiled, then one package runs at a time: limits in seconds are measured, and neither
 	@# compilers nor other tests are to share the cores with that.
 	@go test $(TAGS) -race -run '^$$' ./integration/... >/dev/null
-	go test $(TAGS) -race -timeout 20m -p 1 -skip '^TestRegistrar' $$(go list $(TAGS) ./integration/... | grep -v '/kube$$')
+	@# A package that fails has a second chance, for all of this measures time on a machine that is not its own. Go runs
+	@# no other package again: what has passed is in its cache. Both results stand in the output.
+	@pkgs=$$(go list $(TAGS) ./integration/... | grep -v '/kube$$') || exit 1; \
+	run="go test $(TAGS) -race -timeout 20m -p 1 -skip ^TestRegistrar"; \
+	echo "$$run ./integration/..."; \
+	$$run $$pkgs || { echo "FAILED ONCE: look above; what failed runs again"; $$run $$pkgs; }
 
 .PHONY: kube
 kube: build test-servers ## Run the tests of the companion against a real Kubernetes control plane (about 5 minutes)

@@ -198,7 +198,7 @@ func TestChainByServerName(t *testing.T) {
 	proxy := func(cluster string) string {
 		return strings.Replace(tcpFilter, `"cluster":"c"`, `"cluster":"`+cluster+`"`, 1)
 	}
-	setListener(t, e, `{"name":"gw","address":`+socketJSON("127.0.0.1", "0")+`,"listener_filters":[{"name":"envoy.filters.listener.tls_inspector","typed_config":{"@type":"type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}],"listener_filters_timeout":"0.1s","filter_chains":[`+
+	setListener(t, e, `{"name":"gw","address":`+socketJSON("127.0.0.1", "0")+`,"listener_filters":[{"name":"envoy.filters.listener.tls_inspector","typed_config":{"@type":"type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}],"listener_filters_timeout":"2s","filter_chains":[`+
 		`{"filter_chain_match":{"server_names":["own.test"]},"filters":[`+proxy("own.test")+`],"transport_socket":{"name":"tls","typed_config":`+downstreamTLS+`"common_tls_context":{"tls_certificates":[`+pairJSON(cert, key)+`]}}}},`+
 		`{"filter_chain_match":{"transport_protocol":"tls"},"filters":[{"name":"s","typed_config":{"@type":"type.googleapis.com/envoy.extensions.filters.network.sni_cluster.v3.SniCluster"}},`+proxy("")+`]}]}`)
 	addr := listenAddr(t, e, "gw")
