@@ -53,6 +53,7 @@ func strip(in any) (any, error) {
 // ready.
 func stripPod(pod *corev1.Pod) {
 	delete(pod.Annotations, corev1.LastAppliedConfigAnnotation)
+	delete(pod.Annotations, meshpod.AnnotationCA) // for the pod's own volume, and up to 64 KiB
 	spec := corev1.PodSpec{NodeName: pod.Spec.NodeName, ServiceAccountName: pod.Spec.ServiceAccountName}
 	spec.InitContainers = stripContainers(pod.Spec.InitContainers)
 	spec.Containers = stripContainers(pod.Spec.Containers)
