@@ -63,6 +63,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int 
 		log.Warn(warning)
 	}
 	limitMemory(cfg.Mode, log)
+	limitProcessors(cfg.Mode)
 	log.Info("starting", "version", version, "mode", string(cfg.Mode), "proxy_id", cfg.Proxy.ID)
 	d, err := dataplane.New(dataplane.Options{
 		Config:   cfg,
