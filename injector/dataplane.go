@@ -64,7 +64,7 @@ func (m *mutation) ports(s meshpod.Service) []corev1.ContainerPort {
 	if m.mesh.Probes.ProxyHealthCheck {
 		health = s.Ports.Ready
 	}
-	out := []corev1.ContainerPort{{Name: "proxy-health-" + strconv.Itoa(s.Index), ContainerPort: int32(health)}}
+	out := []corev1.ContainerPort{{Name: meshpod.PortHealth + strconv.Itoa(s.Index), ContainerPort: int32(health)}}
 	if m.mesh.Metrics.Enabled {
 		name := "prometheus"
 		if s.Index > 0 {

@@ -82,6 +82,9 @@ func checkInjected(t *testing.T, raw, after []byte, cfg Config) {
 	for _, c := range dataplanes(&pod) {
 		load(t, &pod, c)
 	}
+	if !meshpod.Carries(&pod) || meshpod.Dataplanes(&pod) != len(dataplanes(&pod)) {
+		t.Errorf("an injected pod is not recognised: %d of %d dataplanes", meshpod.Dataplanes(&pod), len(dataplanes(&pod)))
+	}
 	// The registrar reads the injected pod with the same package, and must see what the sidecar was told, whatever the
 	// defaults are by then.
 	was, _ := meshpod.Parse(&before, cfg.withDefaults().Defaults)

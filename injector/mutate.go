@@ -94,12 +94,9 @@ func (m *mutation) write() {
 	m.patch.entries("/metadata/annotations", m.pod.Annotations, m.annotations())
 	m.patch.entries("/metadata/labels", m.pod.Labels, map[string]string{
 		meshpod.LabelInjectStatus: meshpod.StatusInjected,
-		meshpod.LabelManagedBy:    managedBy,
+		meshpod.LabelManagedBy:    meshpod.ManagedBy,
 	})
 }
-
-// managedBy is the value of [meshpod.LabelManagedBy].
-const managedBy = "podplane-injector"
 
 func (m *mutation) result() (Result, error) {
 	var r Result
