@@ -28,12 +28,14 @@ type verdict struct {
 // decide tells whether a pod is injected. An unreadable annotation is a problem
 // only where it would have decided.
 func decide(pod *corev1.Pod, namespace string, cfg *Config, problems *meshpod.Problems) verdict {
-	if isInjected(pod) {
+	why := exempt(pod, namespace, cfg)
+	if name, value := claim(pod); name != "" {
+		checkClaim(pod, meshpod.Problem{Name: name, Value: value, Reason: why}, cfg, problems)
 		return verdict{}
 	}
 	value := strings.TrimSpace(pod.Annotations[meshpod.AnnotationInject])
 	asked, err := strconv.ParseBool(value)
-	if why := exempt(pod, namespace, cfg); why != "" {
+	if why != "" {
 		if !asked {
 			why = ""
 		}
@@ -74,7 +76,34 @@ func names(list []string, namespace string) bool {
 	return slices.Contains(list, anyNamespace) || slices.Contains(list, namespace)
 }
 
-// isInjected tells whether somebody has injected the pod, this program or another.
-func isInjected(pod *corev1.Pod) bool {
-	return pod.Annotations[meshpod.AnnotationInjectStatus] != "" || pod.Labels[meshpod.LabelInjectStatus] != ""
+// claim is what says that the pod has been injected, and its value; empty if
+// nothing does.
+func claim(pod *corev1.Pod) (name, value string) {
+	if value = pod.Annotations[meshpod.AnnotationInjectStatus]; value != "" {
+		return meshpod.AnnotationInjectStatus, value
+	}
+	if value = pod.Labels[meshpod.LabelInjectStatus]; value != "" {
+		return meshpod.LabelInjectStatus, value
+	}
+	return "", ""
+}
+
+// checkClaim refuses a pod that says it is injected and is not: it would be in
+// the mesh without a dataplane. The claim's reason is why pods like it are never
+// injected, if they are not: then it means nothing to anybody, and is no harm.
+func checkClaim(pod *corev1.Pod, claimed meshpod.Problem, cfg *Config, problems *meshpod.Problems) {
+	const must = "is written by podplane-injector and must not be set"
+	by := pod.Labels[meshpod.LabelManagedBy]
+	switch {
+	case by != "" && by != meshpod.ManagedBy: // another's, as of consul-k8s beside this
+	case meshpod.Carries(pod):
+		asks, _ := meshpod.Parse(pod, cfg.Defaults)
+		if has := meshpod.Dataplanes(pod); claimed.Reason == "" && has != len(asks.Services) {
+			problems.Errorf(claimed.Name, claimed.Value, must+": the pod has %d of its dataplanes, for %d services", has, len(asks.Services))
+		}
+	case claimed.Reason != "":
+		problems.Warnf(claimed.Name, claimed.Value, "has no effect: %s", claimed.Reason)
+	default:
+		problems.Errorf(claimed.Name, claimed.Value, must+": the pod has none of its dataplanes")
+	}
 }

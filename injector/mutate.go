@@ -33,10 +33,9 @@ func Mutate(pod []byte, namespace string, cfg *Config) (Result, error) {
 	}
 	v := decide(&m.pod, namespace, &m.cfg, &m.problems)
 	if !v.inject {
-		if v.why == "" {
-			return Result{}, nil
+		if v.why != "" {
+			m.problems.Warnf(meshpod.AnnotationInject, m.pod.Annotations[meshpod.AnnotationInject], "has no effect: %s", v.why)
 		}
-		m.problems.Warnf(meshpod.AnnotationInject, m.pod.Annotations[meshpod.AnnotationInject], "has no effect: %s", v.why)
 		return m.result()
 	}
 	m.read()

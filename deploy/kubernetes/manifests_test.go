@@ -284,6 +284,26 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestWebhookIsAsked: what a cluster cannot start without does not wait for the
+// webhook, and what a pod says of itself does not keep it from the webhook. That
+// the expressions mean what they should, a real API server tests.
+func TestWebhookIsAsked(t *testing.T) {
+	t.Parallel()
+	hook := read(t, "base/webhook.yaml")[0].(*admissionv1.MutatingWebhookConfiguration).Webhooks[0]
+	for _, r := range hook.ObjectSelector.MatchExpressions {
+		if strings.HasPrefix(r.Key, meshpod.Prefix) {
+			t.Errorf("a pod with the label %s is not looked at", r.Key)
+		}
+	}
+	conditions := map[string]bool{}
+	for _, c := range hook.MatchConditions {
+		conditions[c.Expression] = true
+	}
+	if !conditions["!has(object.spec.hostNetwork) || !object.spec.hostNetwork"] {
+		t.Errorf("a node's network may wait for the webhook: %v", conditions)
+	}
+}
+
 // TestNames has the names that the settings' defaults expect.
 func TestNames(t *testing.T) {
 	t.Parallel()
