@@ -27,9 +27,12 @@ type fakeCatalog struct {
 	services map[string]registration
 	checks   map[string]catalogCheck
 	asked    []string
+	taken    []registration // in order
 	tokens   map[string]bool
 	// decide, if set, may refuse a request: 0 lets it pass.
 	decide func(what string) (code int, words string)
+	// hang, if set, may hold up a request until what it gives is closed: nil lets it pass.
+	hang func(what string) <-chan struct{}
 }
 
 // startCatalog serves a catalog over HTTP, or HTTPS.
@@ -53,10 +56,7 @@ func (c *fakeCatalog) host() (string, int) {
 }
 
 func (c *fakeCatalog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	body, _ := io.ReadAll(r.Body)
-	c.tokens[r.Header.Get("X-Consul-Token")] = true
 	var (
 		reg registration
 		del deregistration
@@ -74,7 +74,10 @@ func (c *fakeCatalog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		what = strings.TrimSpace("deregister " + del.ServiceID + del.CheckID)
 	}
-	c.asked = append(c.asked, what)
+	c.holdUp(what)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tokens[r.Header.Get("X-Consul-Token")] = true
 	if c.decide != nil {
 		if code, words := c.decide(what); code != 0 {
 			http.Error(w, words, code)
@@ -93,11 +96,26 @@ func (c *fakeCatalog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "true")
 }
 
+// holdUp notes what is asked and waits as hang says, without the lock.
+func (c *fakeCatalog) holdUp(what string) {
+	var wait <-chan struct{}
+	c.do(func() {
+		c.asked = append(c.asked, what)
+		if c.hang != nil {
+			wait = c.hang(what)
+		}
+	})
+	if wait != nil {
+		<-wait
+	}
+}
+
 func (c *fakeCatalog) take(r registration) {
 	if c.meta == nil || !r.SkipNodeUpdate {
 		c.address, c.meta = r.Address, r.NodeMeta
 	}
 	c.services[r.Service.ID] = r
+	c.taken = append(c.taken, r)
 	for _, check := range r.Checks {
 		c.checks[check.CheckID] = check
 	}

@@ -58,12 +58,15 @@ type tuning struct {
 	look time.Duration
 	// again is how often a problem that stays is logged.
 	again time.Duration
+	// hurry bounds a write of the drain, and is the pause before the next one if one before it was cut short.
+	hurry time.Duration
 }
 
 func defaultTuning() tuning {
 	return tuning{
 		retryFirst: 250 * time.Millisecond, retryLimit: 10 * time.Second,
 		repeat: time.Minute, look: 250 * time.Millisecond, again: 30 * time.Second,
+		hurry: time.Second,
 	}
 }
 
@@ -82,7 +85,9 @@ type Registrar struct {
 
 	// Used by Run's goroutine alone.
 	draining bool
+	cut      bool // a server may still act on a write that the drain has cut short
 	mayBe    bool // something of ours may be in the catalog
+	loopback bool // it was said that others cannot reach the address
 	loggedAt time.Time
 	logged   string
 	delay    time.Duration // before the next attempt; 0 after a success
@@ -149,9 +154,12 @@ func (r *Registrar) keep(ctx context.Context) {
 	draining := r.cfg.Draining
 	write := func(whole bool) {
 		r.write(ctx, whole)
-		if r.delay > 0 {
+		switch {
+		case r.delay > 0:
 			next.Reset(jitter(r.delay, 0.5))
-		} else {
+		case r.cut:
+			next.Reset(r.tune.hurry)
+		default:
 			next.Reset(jitter(r.tune.repeat, 0.1))
 		}
 	}
@@ -161,7 +169,7 @@ func (r *Registrar) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-draining:
-			draining, r.draining = nil, true
+			draining, r.draining, r.delay = nil, true, 0
 			r.lookAtReadiness()
 		case <-look.C:
 			r.lookAtReadiness()
@@ -190,8 +198,17 @@ func (r *Registrar) lookAtReadiness() {
 // write brings the catalog in line: the whole of it, or only the checks, and
 // tells everybody how that went.
 func (r *Registrar) write(ctx context.Context, whole bool) {
-	err := r.sync(ctx, whole || !r.Status().Registered)
+	if !r.draining && r.drainBegun() {
+		return // that is to be written first
+	}
+	attempt, stop := r.attempt(ctx)
+	err := r.sync(attempt, whole || !r.Status().Registered)
+	stop()
 	if err != nil && ctx.Err() != nil {
+		return
+	}
+	if err != nil && !r.draining && r.drainBegun() {
+		r.cut = true
 		return
 	}
 	r.note(err)
@@ -208,6 +225,38 @@ func (r *Registrar) write(ctx context.Context, whole bool) {
 	if !r.Status().Registered || isRefusal(err) || errors.Is(err, errAgentsNode) {
 		// Otherwise the servers are away, and what is registered there still is.
 		r.cfg.Report(err)
+	}
+}
+
+// attempt is the context of one write. The drain's word that the proxy is critical
+// is not to wait for a server that hangs: it cuts short the write before it, and is
+// tried again soon, for there may be another server by then. stop must be called.
+func (r *Registrar) attempt(ctx context.Context) (_ context.Context, stop func()) {
+	if r.draining {
+		return context.WithTimeout(ctx, r.tune.hurry)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-r.cfg.Draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		<-watched
+	}
+}
+
+func (r *Registrar) drainBegun() bool {
+	select {
+	case <-r.cfg.Draining:
+		return true
+	default:
+		return false
 	}
 }
 

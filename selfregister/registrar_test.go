@@ -97,7 +97,7 @@ func start(t *testing.T, c *fakeCatalog, definition string, adjust ...func(*runn
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.tune = tuning{retryFirst: time.Millisecond, retryLimit: 20 * time.Millisecond, repeat: time.Hour, look: 5 * time.Millisecond, again: time.Hour}
+	r.tune = tuning{retryFirst: time.Millisecond, retryLimit: 20 * time.Millisecond, repeat: time.Hour, look: 5 * time.Millisecond, again: time.Hour, hurry: time.Hour}
 	for _, f := range adjust {
 		f(r)
 	}

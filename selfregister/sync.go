@@ -38,7 +38,11 @@ func (r *Registrar) sync(ctx context.Context, whole bool) error {
 			return err
 		}
 	}
-	for _, registration := range r.registrations(address, skipNode) {
+	all := r.registrations(address, skipNode)
+	if r.draining && r.Status().Registered {
+		slices.Reverse(all) // the mesh looks at the proxy
+	}
+	for _, registration := range all {
 		before := r.mayBe
 		r.mayBe = true
 		sent, err := r.catalog.register(ctx, registration)
@@ -81,7 +85,18 @@ func (r *Registrar) address(ctx context.Context) (string, error) {
 	if !ok {
 		return "", errors.New("find out the own address: no UDP address")
 	}
+	r.warnOfLoopback(local.IP)
 	return local.IP.String(), nil
+}
+
+// warnOfLoopback is for a Consul server on this machine: by the way to it nobody
+// learns where others reach the machine.
+func (r *Registrar) warnOfLoopback(own net.IP) {
+	if own.IsLoopback() && !r.loopback {
+		r.log.Warn("no other machine reaches the service at the registered address, from which this one reaches the consul server: "+
+			"set address in the service file", "address", own.String())
+	}
+	r.loopback = own.IsLoopback()
 }
 
 // warnOfTakeover says that a registration of somebody else's is overwritten.
