@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"podplane/config"
 	"podplane/selfregister"
@@ -63,6 +64,11 @@ func TestSystemdFiles(t *testing.T) {
 	}
 	if c.Registration.ServiceFile == "" || c.XDSServer.Cache != "/run/podplane" {
 		t.Errorf("got %+v, %+v", c.Registration, c.XDSServer)
+	}
+	patience, err := time.ParseDuration(variables(string(unit))["TimeoutStopSec"] + "s")
+	must(t, err)
+	if patience <= c.Lifecycle.TerminationGracePeriod {
+		t.Errorf("systemd kills after %s what ends itself within %s", patience, c.Lifecycle.TerminationGracePeriod)
 	}
 	definition, err := selfregister.Load(filepath.Join(systemdFolder, "service.hcl"))
 	must(t, err)
