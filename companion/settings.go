@@ -74,8 +74,5 @@ func PodDefaults(c *config.Companion) (meshpod.Defaults, error) {
 		}
 		(*r.list)[r.name] = q
 	}
-	// Whether a pod has a name for the form compat is not a matter of defaults.
-	checked := out
-	checked.IDForm = meshpod.IDNamespaced
-	return out, checked.Validate()
+	return out, out.Validate()
 }

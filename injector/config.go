@@ -129,9 +129,7 @@ func (c Config) Validate() error {
 	for _, name := range slices.Concat(c.AllowNamespaces, c.DenyNamespaces) {
 		wrong(name != anyNamespace && len(validation.IsDNS1123Label(name)) > 0, "%q is no namespace", name)
 	}
-	defaults := c.Defaults
-	defaults.IDForm = meshpod.IDNamespaced // the other needs a name, which is no matter of defaults
-	if err := defaults.Validate(); err != nil {
+	if err := c.Defaults.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("injector: defaults: %w", err))
 	}
 	return errors.Join(errs...)

@@ -90,6 +90,8 @@ func (d Defaults) withDefaults() Defaults {
 // is refused as a default too, and named like it.
 func (d Defaults) Validate() error {
 	pod := &corev1.Pod{}
+	// Whether a pod has a name for its service, as the form compat needs, is no matter of defaults.
+	pod.Spec.ServiceAccountName = "any"
 	pod.Annotations = d.withDefaults().annotations()
 	_, problems := Parse(pod, Defaults{Resources: d.Resources})
 	return problems.Err()

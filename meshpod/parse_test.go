@@ -38,12 +38,44 @@ func TestStandardDefaultsAreValid(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for name, d := range map[string]Defaults{
+		"compat":          {IDForm: IDCompat},
+		"the last port":   {ScrapePort: maxPort, Metrics: true},
+		"the first ports": {ScrapePort: minPort, MergePort: minPort + 1, GracefulPort: minPort + 2},
+	} {
+		if err := d.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	bad := Defaults{ScrapePort: 80, GracefulPort: 20100, ShutdownGrace: -1, ExtraArgs: "--mode validate", IDForm: "x"}
 	err := bad.Validate()
 	for _, want := range []string{AnnotationScrapePort, "20100", AnnotationShutdownGrace, "--mode", AnnotationIDForm} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
 		}
+	}
+}
+
+// TestDefaultsHaveBounds: of a default that is good for one service, nothing is
+// made for the second that is not.
+func TestDefaultsHaveBounds(t *testing.T) {
+	t.Parallel()
+	d := Defaults{ScrapePort: maxPort, MergePort: maxPort - 10, GracefulPort: maxPort - 20, Metrics: true}
+	two := newPod(map[string]string{AnnotationService: "web,admin", AnnotationServicePort: "http,metrics"})
+	p, problems := Parse(two, d)
+	if err := problems.Err(); err == nil || strings.Count(err.Error(), "\n") != 0 ||
+		!strings.Contains(err.Error(), AnnotationScrapePort+`: "65535" is the default, and must be`) {
+		t.Errorf("got %v and ports %+v", err, p.Services[1].Ports)
+	}
+	two.Annotations[AnnotationScrapePort] = "20200"
+	if _, problems = Parse(two, d); problems.Err() != nil {
+		t.Error(problems.Err())
+	}
+	if _, problems = Parse(newPod(nil), d); problems.Err() != nil {
+		t.Error(problems.Err())
+	}
+	if _, problems = Parse(newPod(nil), Defaults{ShutdownGrace: -1}); problems.Err() == nil {
+		t.Error("a negative time is taken")
 	}
 }
 
@@ -102,6 +134,12 @@ func TestErrors(t *testing.T) {
 		"extra args":          {map[string]string{AnnotationExtraArgs: `--log-level "debug`}, "split as in a shell"},
 		"extra args word":     {map[string]string{AnnotationExtraArgs: "validate"}, "begins with -"},
 		"extra args refused":  {map[string]string{AnnotationExtraArgs: "-l debug --config-path=/x"}, "not allowed"},
+		"extra args yaml":     {map[string]string{AnnotationExtraArgs: "-l debug --config-yaml {}"}, "would change the proxy's configuration"},
+		"extra args quoted":   {map[string]string{AnnotationExtraArgs: `"--config-yaml {}"`}, "would change the proxy's configuration"},
+		"extra args log":      {map[string]string{AnnotationExtraArgs: "--log-path=/tmp/x"}, "read-only"},
+		"extra args base":     {map[string]string{AnnotationExtraArgs: "--base-id-path /tmp/x"}, "read-only"},
+		"extra args threads":  {map[string]string{AnnotationExtraArgs: "--concurrency 9"}, "use " + AnnotationConcurrency},
+		"extra args parent":   {map[string]string{AnnotationExtraArgs: "--parent-shutdown-time-s 9"}, "decided by the dataplane"},
 		"extra args second":   {map[string]string{AnnotationExtraArgs: "-l debug -- -addresses x"}, "begins with -"},
 		"user volume":         {map[string]string{AnnotationUserVolume: `[{"nam":"x"}]`}, "JSON array of volumes"},
 		"user mount":          {map[string]string{AnnotationUserMount: `{}`}, "JSON array of volume mounts"},

@@ -40,10 +40,15 @@ func (r *reader) boolean(name string, otherwise bool) bool {
 	return on
 }
 
-// number reads a whole number within bounds.
+// number reads a whole number within bounds. The default has the same: what is
+// good for one service may not be for another's.
 func (r *reader) number(name string, otherwise, least, most int) int {
 	value, ok := r.text(name)
 	if !ok {
+		if otherwise < least || otherwise > most {
+			r.problems.Errorf(name, itoa(otherwise), "is the default, and must be a whole number between %d and %d here", least, most)
+			return least
+		}
 		return otherwise
 	}
 	n, err := strconv.Atoi(value)

@@ -78,26 +78,44 @@ func (r *reader) resources() corev1.ResourceRequirements {
 }
 
 // refusedArgs are Envoy's options that would make it another proxy than the one
-// that the pod is, or no proxy at all.
+// that the pod is, or no proxy at all, that write files, or that podplane decides.
+// https://www.envoyproxy.io/docs/envoy/latest/operations/cli
 var refusedArgs = map[string]string{
-	"--config-path":          "would replace the proxy's configuration",
-	"-c":                     "would replace the proxy's configuration",
-	"--service-node":         "would make it another proxy",
-	"--service-cluster":      "would make it another proxy",
-	"--mode":                 "would keep Envoy from serving",
-	"--version":              "would keep Envoy from serving",
-	"--help":                 "would keep Envoy from serving",
-	"-h":                     "would keep Envoy from serving",
-	"--hot-restart-version":  "would keep Envoy from serving",
-	"--restart-epoch":        "would keep Envoy from serving",
-	"--admin-address-path":   "writes into the file system, which is read-only",
-	"--base-id-path":         "writes into the file system, which is read-only",
-	"--use-dynamic-base-id":  "is decided by the dataplane",
-	"--base-id":              "is decided by the dataplane",
-	"--socket-path":          "is decided by the dataplane",
-	"--socket-mode":          "is decided by the dataplane",
-	"--parent-shutdown-time": "is decided by the dataplane",
+	"-c":                              wouldReplace,
+	"--config-path":                   wouldReplace,
+	"--config-yaml":                   "would change the proxy's configuration: " + AnnotationProxyConfig + " can add to it",
+	"--config-proto":                  wouldReplace,
+	"--service-node":                  wouldRename,
+	"--service-cluster":               wouldRename,
+	"--service-zone":                  wouldRename,
+	"--mode":                          wouldEnd,
+	"--version":                       wouldEnd,
+	"--help":                          wouldEnd,
+	"-h":                              wouldEnd,
+	"--hot-restart-version":           wouldEnd,
+	"--restart-epoch":                 wouldEnd,
+	"--admin-address-path":            writes,
+	"--base-id-path":                  writes,
+	"--log-path":                      writes,
+	"--enable-core-dump":              "writes the proxy's keys to disk when it crashes",
+	"--use-dynamic-base-id":           isOurs,
+	"--base-id":                       isOurs,
+	"--socket-path":                   isOurs,
+	"--socket-mode":                   isOurs,
+	"--parent-shutdown-time-s":        isOurs,
+	"--skip-hot-restart-on-no-parent": isOurs,
+	"--skip-hot-restart-parent-stats": isOurs,
+	"--concurrency":                   isOurs + ": use " + AnnotationConcurrency,
+	"--ignore_rest":                   "keeps Envoy from reading what follows",
 }
+
+const (
+	wouldReplace = "would replace the proxy's configuration"
+	wouldRename  = "would make it another proxy"
+	wouldEnd     = "would keep Envoy from serving"
+	writes       = "writes into the file system, which is read-only"
+	isOurs       = "is decided by the dataplane"
+)
 
 // extraArgs splits the line as a shell would, without being one.
 func (r *reader) extraArgs() []string {
@@ -111,7 +129,10 @@ func (r *reader) extraArgs() []string {
 		return nil
 	}
 	for i, arg := range args {
-		name, _, _ := strings.Cut(arg, "=")
+		name := arg
+		if i := strings.IndexAny(arg, "= "); i >= 0 { // a space within an argument ends an option's name for Envoy, too
+			name = arg[:i]
+		}
 		if i == 0 && !strings.HasPrefix(arg, "-") || arg == "--" || arg == "-" {
 			r.problems.Errorf(AnnotationExtraArgs, arg, "must be an option of Envoy, which begins with -")
 		}
