@@ -24,12 +24,37 @@ func newFrame(b []byte) *frame {
 // replaced without copying the message. The new frame takes over the
 // reference of the old one.
 func (f *frame) with(extra []byte) *frame {
-	data := make(mem.BufferSlice, 0, len(f.data)+1)
+	data := make(mem.BufferSlice, 0, len(f.data)+2) // one more for markSent
 	data = append(data, f.data...)
 	return &frame{data: append(data, mem.SliceBuffer(extra)), typeURL: f.typeURL}
 }
 
 func (f *frame) free() { f.data.Free() }
+
+// markSent puts a buffer without content behind the message, and gives a channel
+// that is closed when nobody needs the message's bytes for sending any more:
+// gRPC frees the buffers of a message in their order, as it writes them.
+func (f *frame) markSent() <-chan struct{} {
+	sent := make(sentMark)
+	b := make([]byte, 0, countedFrom)
+	f.data = append(f.data, mem.NewBuffer(&b, sent))
+	return sent
+}
+
+// countedFrom is the capacity in bytes from which gRPC counts the references to a
+// buffer: the least that it pools.
+const countedFrom = 1<<10 + 1
+
+// sentMark is a pool to which one buffer returns.
+type sentMark chan struct{}
+
+func (m sentMark) Put(*[]byte) { close(m) }
+
+// Get is not used: nothing is taken from the pool.
+func (m sentMark) Get(length int) *[]byte {
+	b := make([]byte, length)
+	return &b
+}
 
 // rawCodec hands messages through without decoding them. Its name is that of
 // the protobuf codec, because that is what the bytes are.

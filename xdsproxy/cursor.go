@@ -107,7 +107,7 @@ func (c *cursor) share(n int) (mem.BufferSlice, error) {
 	if n < 0 || n > c.end-c.offset {
 		return nil, errTruncated
 	}
-	var out mem.BufferSlice
+	out := make(mem.BufferSlice, 0, c.spanned(n))
 	c.offset += n
 	for n > 0 {
 		if !c.fill() {
@@ -121,6 +121,16 @@ func (c *cursor) share(n int) (mem.BufferSlice, error) {
 		n -= step
 	}
 	return out, nil
+}
+
+// spanned gives the number of buffers over which the next n bytes spread.
+func (c *cursor) spanned(n int) int {
+	count := 1
+	for next := c.next; n > len(c.chunk) && next < len(c.chunks); next++ {
+		n -= c.chunks[next].Len()
+		count++
+	}
+	return count
 }
 
 // length reads the length of a length-delimited field and checks that it fits.

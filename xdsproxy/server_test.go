@@ -249,10 +249,12 @@ func TestBigMessagesPass(t *testing.T) {
 	up := server.next()
 	up.receive()
 	body := strings.Repeat("0123456789abcdef", 16<<20/16) // four times what gRPC takes unless told otherwise
-	up.send(&deltaResponse{TypeUrl: clusterType, Nonce: "1", Resources: []*discoveryv3.Resource{resourceOf("big", "1", body)}})
-	r := e.receive()
-	if got := r.GetResources()[0].GetResource().GetValue(); string(got) != body {
-		t.Errorf("%d bytes arrived, not as they were sent", len(got))
+	for _, version := range []string{"1", "2", "3"} {     // the next one is taken when gRPC has let go of the last
+		up.send(&deltaResponse{TypeUrl: clusterType, Nonce: version, Resources: []*discoveryv3.Resource{resourceOf("big", version, body)}})
+		r := e.receive()
+		if got := r.GetResources()[0].GetResource().GetValue(); string(got) != body {
+			t.Errorf("%d bytes arrived, not as they were sent", len(got))
+		}
 	}
 }
 

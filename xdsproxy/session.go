@@ -13,6 +13,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// largeFrom is the size in bytes from which there is not to be more than one
+// response at a time between the two streams.
+const largeFrom = 1 << 20
+
 var errReplaced = status.Error(codes.Aborted, "replaced by a newer stream of the same Envoy")
 
 // session is one Envoy stream from its start to its end. Three goroutines work
@@ -74,10 +78,10 @@ func (ss *session) request(f *frame, r request) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := ss.ledger.request(f, r)
-	ss.push(o.upstream)
-	if r.nonce != "" {
+	if r.nonce != "" { // before the server has it: who sees the answer there may look at the count
 		s.metrics.answered(ss.ledger.types[r.typeURL], r.rejected)
 	}
+	ss.push(o.upstream)
 	if s.cache != nil && s.cache.dirty {
 		s.noteChange()
 	}
@@ -102,16 +106,35 @@ func (ss *session) push(frames []*frame) {
 }
 
 // respond books a response of the upstream stream and sends it to Envoy. It
-// waits while Envoy does not read: that is the flow control.
-func (ss *session) respond(f *frame, r response) error {
+// waits while Envoy does not read: that is the flow control. gRPC itself would
+// take a message of any size at once, and make the next one wait; so a large one
+// is waited for here, before the next one is taken in.
+func (ss *session) respond(ctx context.Context, f *frame, r response) error {
+	sent, err := ss.send(f, r)
+	if err != nil || sent == nil {
+		return err
+	}
+	select {
+	case <-sent:
+	case <-ctx.Done():
+	case <-ss.stream.Context().Done():
+	}
+	return nil
+}
+
+// send is respond without the wait for a large message; sent is nil for others.
+func (ss *session) send(f *frame, r response) (sent <-chan struct{}, err error) {
 	ss.sending.Lock()
 	defer ss.sending.Unlock()
 	ss.server.mu.Lock()
 	out := ss.ledger.response(f, r)
 	ss.server.mu.Unlock()
+	if out.data.Len() >= largeFrom {
+		sent = out.markSent()
+	}
 	defer out.free()
 	ss.server.metrics.count(toEnvoy, out)
-	return ss.stream.SendMsg(out)
+	return sent, ss.stream.SendMsg(out)
 }
 
 // serveLocal sends Envoy what the ledger answers from the cache.

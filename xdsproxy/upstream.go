@@ -106,7 +106,7 @@ func (ss *session) upstream(ctx context.Context) (answered bool, err error) {
 		defer cancel()
 		ss.server.config.awaitEpoch(ctx, epoch)
 	})
-	answered, err = ss.relay(stream)
+	answered, err = ss.relay(ctx, stream)
 	cancel()
 	helpers.Wait()
 	ss.detach(q)
@@ -182,7 +182,7 @@ func (ss *session) sendAll(ctx context.Context, stream grpc.ClientStream, q *que
 
 // relay passes responses on to Envoy until the stream ends, and gives the
 // reason for it.
-func (ss *session) relay(stream grpc.ClientStream) (answered bool, err error) {
+func (ss *session) relay(ctx context.Context, stream grpc.ClientStream) (answered bool, err error) {
 	for {
 		f := &frame{}
 		if err := stream.RecvMsg(f); err != nil {
@@ -199,7 +199,7 @@ func (ss *session) relay(stream grpc.ClientStream) (answered bool, err error) {
 		}
 		answered = true
 		ss.server.answered(f)
-		if err := ss.respond(f, r); err != nil {
+		if err := ss.respond(ctx, f, r); err != nil {
 			return answered, err
 		}
 	}
