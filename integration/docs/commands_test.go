@@ -67,7 +67,7 @@ func TestCommandsAreKnown(t *testing.T) {
 // TestCommands runs them. Nothing here is parallel: the ports are those of the text.
 func TestCommands(t *testing.T) {
 	if here == nil {
-		t.Skip("commands are run as root only")
+		t.Skip("no commands are run:", whyNot)
 	}
 	byScenario := map[string][]Block{}
 	for _, page := range commandPages(t) {

@@ -119,7 +119,7 @@ func noteKeys(v any, into map[string]bool) {
 // the keys of the answers. It is not parallel: the ports are those of the text.
 func TestEndpoints(t *testing.T) {
 	if here == nil {
-		t.Skip("podplane is run as root only, in a network of its own")
+		t.Skip("podplane is run in a network of its own:", whyNot)
 	}
 	s := consulSite(t)
 	rows := endpoints(t)

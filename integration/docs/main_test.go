@@ -36,16 +36,19 @@ type world struct {
 	Envoy    envoybin.Envoy
 }
 
-// here is the world of this process; nil where there can be none.
-var here *world
+// here is the world of this process; nil where there can be none, for the reason in whyNot.
+var (
+	here   *world
+	whyNot error
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	switch {
-	case netns.Inside():
+	if netns.Inside() {
 		os.Exit(inside(m))
-	case os.Geteuid() != 0:
-		fmt.Println("no commands of the documentation are run:", netns.ErrNotPossible)
+	}
+	if whyNot = netns.Check(); whyNot != nil {
+		fmt.Println("SKIP: no commands of the documentation are run:", whyNot)
 		os.Exit(run(m))
 	}
 	os.Exit(outside())

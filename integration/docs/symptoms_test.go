@@ -93,7 +93,7 @@ func has(v any, path []string) bool {
 // names must have been seen then. It is not parallel: the ports are those of the text.
 func TestSymptoms(t *testing.T) {
 	if here == nil {
-		t.Skip("podplane is run as root only, in a network of its own")
+		t.Skip("podplane is run in a network of its own:", whyNot)
 	}
 	seen := &statuses{}
 	t.Run("plain", func(t *testing.T) { plainSymptoms(t, seen) })

@@ -9,9 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -19,13 +22,14 @@ func TestMain(m *testing.M) {
 		goleak.VerifyTestMain(m)
 		return
 	}
+	refused := Check()
 	code, err := Reexec()
-	if errors.Is(err, ErrNotPossible) {
+	switch {
+	case errors.Is(err, ErrNotPossible) && refused != nil:
 		fmt.Fprintln(os.Stderr, "SKIP: network namespaces are not tested:", err)
 		os.Exit(0)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	case err != nil || refused != nil:
+		fmt.Fprintln(os.Stderr, refused, err)
 		os.Exit(1)
 	}
 	os.Exit(code)
@@ -72,6 +76,24 @@ func TestTwoPods(t *testing.T) {
 	}
 	answer(t, l, "service")
 	expect(t, pods[0], l.Addr().String(), "service")
+}
+
+// Not every root may make namespaces. Where it may not, that is said, and is no failure.
+func TestNotPossible(t *testing.T) {
+	t.Setenv(insideVar, "")
+	var out []byte
+	err := onThread(func() error {
+		// What the program that is started there may not have, it does not get.
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
+			return err
+		}
+		var err error
+		out, err = exec.Command(os.Args[0], "-test.run=^TestTwoPods$").CombinedOutput()
+		return err
+	})
+	if err != nil || !strings.Contains(string(out), "SKIP") || !strings.Contains(string(out), "CAP_SYS_ADMIN") {
+		t.Errorf("%v, %s", err, out)
+	}
 }
 
 // serve listens in the pod's namespace.

@@ -17,11 +17,19 @@ import (
 // insideVar tells the program that it has been started by [Reexec].
 const insideVar = "PODPLANE_TEST_NETNS"
 
-// ErrNotPossible is wrapped by [Reexec] where namespaces may not be made.
-var ErrNotPossible = errors.New("network namespaces need root")
+// ErrNotPossible is wrapped by [Reexec] and [Check] where namespaces may not be made.
+var ErrNotPossible = errors.New("no network namespaces can be made, which takes root with CAP_SYS_ADMIN")
 
 // Inside tells whether this program runs in namespaces that [Reexec] made for it.
 func Inside() bool { return os.Getenv(insideVar) != "" }
+
+// Check tells whether [Reexec] is possible, for who has much to prepare before it.
+func Check() error {
+	if err := onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS) }); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotPossible, err)
+	}
+	return nil
+}
 
 // Reexec runs this program once more, with the same arguments, in a network and a mount namespace of its own, and gives
 // its exit code. env are further variables. The network has nothing but a loopback interface until [NewBridge].
