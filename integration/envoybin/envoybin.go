@@ -33,15 +33,26 @@ type Envoy struct {
 	Kind Kind
 	// Version is what `--version` printed: the version number where one can be recognised, else the line.
 	Version string
+	// Chosen says why it is this one.
+	Chosen Choice
 }
 
-// String is one line for a report, for example "envoy 1.35.9 (real): /usr/bin/envoy".
+// Choice is why a program was chosen, in words.
+type Choice string
+
+// The reasons for a choice.
+const (
+	Named   Choice = "named by $" + EnvVar
+	OnPath  Choice = "the envoy on PATH"
+	Default Choice = "$" + EnvVar + " is not set and no envoy is on PATH"
+)
+
+// String is one line for a report, for example "envoy 1.35.9 (real; the envoy on PATH): /usr/bin/envoy".
 func (e Envoy) String() string {
 	if e.Kind == StandIn {
-		return fmt.Sprintf("envoy stand-in %s (no real Envoy: $%s is not set and none is on PATH): %s",
-			e.Version, EnvVar, e.Path)
+		return fmt.Sprintf("envoy stand-in %s (no real Envoy; %s): %s", e.Version, e.Chosen, e.Path)
 	}
-	return fmt.Sprintf("envoy %s (real): %s", e.Version, e.Path)
+	return fmt.Sprintf("envoy %s (real; %s): %s", e.Version, e.Chosen, e.Path)
 }
 
 // Find returns the Envoy to use: the one that $ENVOY names, else `envoy` on PATH, else the stand-in,
@@ -49,11 +60,11 @@ func (e Envoy) String() string {
 // The caller prints the result, so that each run says which Envoy it used.
 func Find(ctx context.Context) (Envoy, error) {
 	if path := os.Getenv(EnvVar); path != "" {
-		return inspect(ctx, path)
+		return inspect(ctx, path, Named)
 	}
 	path, err := exec.LookPath("envoy")
 	if err == nil {
-		return inspect(ctx, path)
+		return inspect(ctx, path, OnPath)
 	}
 	if !errors.Is(err, exec.ErrNotFound) {
 		return Envoy{}, fmt.Errorf("find envoy: %w", err)
@@ -62,7 +73,7 @@ func Find(ctx context.Context) (Envoy, error) {
 	if err != nil {
 		return Envoy{}, fmt.Errorf("build envoy stand-in: %w", err)
 	}
-	return inspect(ctx, path)
+	return inspect(ctx, path, Default)
 }
 
 // versionTimeout is generous: a real Envoy is 100 MB and may come from a cold disk.
@@ -71,7 +82,7 @@ const versionTimeout = 20 * time.Second
 // standInMark is what the stand-in's version line carries and a real Envoy's does not.
 const standInMark = "stand-in"
 
-func inspect(ctx context.Context, path string) (Envoy, error) {
+func inspect(ctx context.Context, path string, chosen Choice) (Envoy, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "--version").CombinedOutput()
@@ -83,7 +94,7 @@ func inspect(ctx context.Context, path string) (Envoy, error) {
 	if strings.Contains(strings.ToLower(text), standInMark) {
 		kind = StandIn
 	}
-	return Envoy{Path: path, Kind: kind, Version: version(text)}, nil
+	return Envoy{Path: path, Kind: kind, Version: version(text), Chosen: chosen}, nil
 }
 
 // version finds the number in Envoy's version line:

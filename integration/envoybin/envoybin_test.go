@@ -35,13 +35,13 @@ func TestFindPrefersTheVariable(t *testing.T) {
 	}{
 		"variable": {
 			env:  script(t, "my-envoy", realVersion),
-			want: Envoy{Kind: Real, Version: "1.35.9"},
+			want: Envoy{Kind: Real, Version: "1.35.9", Chosen: Named},
 		},
 		"variable names a stand-in": {
 			env:  script(t, "standin", "podplane Envoy stand-in version: 0/1.35.3/Clean/RELEASE/none"),
-			want: Envoy{Kind: StandIn, Version: "1.35.3"},
+			want: Envoy{Kind: StandIn, Version: "1.35.3", Chosen: Named},
 		},
-		"path": {want: Envoy{Path: onPath, Kind: Real, Version: "1.33.0"}},
+		"path": {want: Envoy{Path: onPath, Kind: Real, Version: "1.33.0", Chosen: OnPath}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -53,8 +53,17 @@ func TestFindPrefersTheVariable(t *testing.T) {
 			if err != nil || got != tt.want {
 				t.Errorf("got %+v, %v; want %+v", got, err, tt.want)
 			}
-			if line := got.String(); !strings.Contains(line, got.Path) || !strings.Contains(line, got.Version) {
-				t.Errorf("report %q lacks path or version", line)
+			line := got.String()
+			for _, word := range []string{got.Path, got.Version, string(got.Chosen)} {
+				if !strings.Contains(line, word) {
+					t.Errorf("report %q lacks %q", line, word)
+				}
+			}
+			if real := !strings.Contains(line, "no real Envoy"); real != (got.Kind == Real) {
+				t.Errorf("report %q of a %s", line, got.Kind)
+			}
+			if strings.Contains(line, "not set") != (got.Chosen == Default) {
+				t.Errorf("report %q of one that is %s", line, got.Chosen)
 			}
 		})
 	}

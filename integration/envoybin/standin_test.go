@@ -68,7 +68,7 @@ func TestStandInIsBuiltAgainOnlyWhenChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{first: "1.35.0", changed: "1.36.0"} {
-		got, err := inspect(t.Context(), path)
+		got, err := inspect(t.Context(), path, Default)
 		if err != nil || got.Version != want || got.Kind != StandIn {
 			t.Errorf("%s: %+v, %v; want the stand-in of version %s", path, got, err, want)
 		}
@@ -185,5 +185,8 @@ func TestFindFallsBackToTheStandIn(t *testing.T) {
 	got, err := Find(t.Context())
 	if err != nil || got.Kind != StandIn || got.Version != "1.35.0" || !strings.HasPrefix(got.Path, b.cache) {
 		t.Errorf("got %+v, %v; want a stand-in from %s", got, err, b.cache)
+	}
+	if !strings.Contains(got.String(), "$ENVOY is not set") {
+		t.Errorf("report %q does not say why", got)
 	}
 }
