@@ -33,8 +33,9 @@ type Options struct {
 	// Version and Revision say which build is running.
 	Version, Revision string
 	// Inject makes what decides on pods. native tells, at each call, whether pods
-	// get native sidecars by default. nil is the injector.
-	Inject func(c *config.Companion, native func() bool) (webhook.Mutator, error)
+	// get native sidecars by default, and why they cannot have them though they
+	// ask. nil is the injector.
+	Inject func(c *config.Companion, native func() (bool, string)) (webhook.Mutator, error)
 	// Register is what registers pods. The zero value is the registrar.
 	Register Register
 	// Log takes everything that is worth a line; nil is silent.

@@ -37,7 +37,7 @@ func options(kubeconfig string) Options {
 	c.Inject.Image = "podplane:test"
 	return Options{
 		Config: c, Version: "1.2.3", Revision: "abc",
-		Inject: func(c *config.Companion, _ func() bool) (webhook.Mutator, error) {
+		Inject: func(c *config.Companion, _ func() (bool, string)) (webhook.Mutator, error) {
 			_, err := PodDefaults(c)
 			return func(context.Context, webhook.Request) (webhook.Decision, error) {
 				return webhook.Decision{Patch: []byte("[]")}, nil
@@ -241,8 +241,8 @@ func TestAPIServerAway(t *testing.T) {
 	}
 	kube.setDown(false)
 	await(t, "ready", func() bool { return c.ready() == nil })
-	if !c.version.Native() {
-		t.Error("1.33 has no native sidecars")
+	if native, missing := c.version.Native(); !native || missing != "" {
+		t.Errorf("1.33 has no native sidecars: %s", missing)
 	}
 	cancel()
 	if err := <-ended; err != nil {
@@ -283,17 +283,24 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// TestVersion has native sidecars by default only where no kubelet can be too old
+// for them, and refuses them only where the API server is.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		setting, version string
 		native, known    bool
+		missing          string
 	}{
-		"new":     {config.NativeAuto, "v1.29.0-eks-1", true, true},
-		"old":     {config.NativeAuto, "v1.28.15", false, true},
-		"on":      {config.NativeOn, "v1.20.0", true, true},
-		"off":     {config.NativeOff, "v1.33.0", false, true},
-		"unknown": {config.NativeAuto, "what", false, false},
+		"new":            {config.NativeAuto, "v1.32.0-eks-1", true, true, ""},
+		"old kubelets":   {config.NativeAuto, "v1.31.9", false, true, ""},
+		"just has them":  {config.NativeAuto, "v1.29.0", false, true, ""},
+		"old":            {config.NativeAuto, "v1.28.15", false, true, "the API server is v1.28.15, and native sidecars take 1.29"},
+		"on":             {config.NativeOn, "v1.20.0", true, true, ""},
+		"off":            {config.NativeOff, "v1.33.0", false, true, ""},
+		"off, and old":   {config.NativeOff, "v1.28.0", false, true, "v1.28.0"},
+		"off, who knows": {config.NativeOff, "what", false, true, "not known yet"},
+		"unknown":        {config.NativeAuto, "what", false, false, "not known yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -306,11 +313,12 @@ func TestVersion(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if tc.setting == config.NativeAuto {
+			if tc.setting != config.NativeOn {
 				_ = c.version.look(t.Context())
 			}
-			if c.version.Native() != tc.native || (c.version.Ready() == nil) != tc.known {
-				t.Errorf("native %v, %v", c.version.Native(), c.version.Ready())
+			native, missing := c.version.Native()
+			if native != tc.native || (c.version.Ready() == nil) != tc.known || !strings.Contains(missing, tc.missing) || (missing == "") != (tc.missing == "") {
+				t.Errorf("native %v, missing %q, %v", native, missing, c.version.Ready())
 			}
 			kube.setDown(true)
 			if err := c.version.look(t.Context()); err == nil || (c.version.Ready() == nil) != tc.known {

@@ -19,20 +19,30 @@ import (
 )
 
 const (
-	// nativeSince is the first version in which native sidecars are on by default:
+	// nativeMinor is the first version 1.x in which native sidecars are on by default:
 	// https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/.
-	nativeMajor, nativeMinor = 1, 29
-	versionTimeout           = 10 * time.Second
-	versionRetry             = time.Second
+	nativeMinor = 29
+	// skew is how many versions a kubelet may be older than its API server:
+	// https://kubernetes.io/releases/version-skew-policy/#kubelet.
+	skew           = 3
+	versionTimeout = 10 * time.Second
+	versionRetry   = time.Second
 )
 
-// apiVersion knows whether the API server has native sidecars.
+// apiVersion knows whether the cluster has native sidecars.
 type apiVersion struct {
 	setting  string // of config.Inject.NativeSidecars
 	interval time.Duration
 	ask      func(context.Context) (string, error)
 	log      hclog.Logger
-	native   atomic.Pointer[bool]
+	found    atomic.Pointer[sidecars]
+}
+
+// sidecars is what follows from a version: whether pods get native sidecars by
+// default, and if they cannot have them, why.
+type sidecars struct {
+	native  bool
+	missing string
 }
 
 func (c *Companion) buildVersion() error {
@@ -50,9 +60,8 @@ func (c *Companion) buildVersion() error {
 			return askVersion(ctx, client, base.JoinPath("version").String())
 		},
 	}
-	if c.version.setting != config.NativeAuto {
-		native := c.version.setting == config.NativeOn
-		c.version.native.Store(&native)
+	if c.version.setting == config.NativeOn {
+		c.version.found.Store(&sidecars{native: true})
 	}
 	return nil
 }
@@ -81,18 +90,24 @@ func askVersion(ctx context.Context, client *http.Client, url string) (string, e
 	return info.GitVersion, nil
 }
 
-// Ready tells whether the version is known.
+// errVersion is what is wrong before the version is known.
+var errVersion = errors.New("the version of the API server is not known yet")
+
+// Ready tells whether what pods get by default is known.
 func (v *apiVersion) Ready() error {
-	if v.native.Load() == nil {
-		return errors.New("the version of the API server is not known yet")
+	if v.setting == config.NativeAuto && v.found.Load() == nil {
+		return errVersion
 	}
 	return nil
 }
 
-// Native tells whether pods get native sidecars; false while that is not known.
-func (v *apiVersion) Native() bool {
-	native := v.native.Load()
-	return native != nil && *native
+// Native tells whether pods get native sidecars by default, and why a pod that
+// asks for one cannot have it; that is empty if it can.
+func (v *apiVersion) Native() (byDefault bool, missing string) {
+	if found := v.found.Load(); found != nil {
+		return found.native, found.missing
+	}
+	return false, errVersion.Error()
 }
 
 // Run asks for the version now and then, until ctx ends: API servers are
@@ -100,10 +115,10 @@ func (v *apiVersion) Native() bool {
 func (v *apiVersion) Run(ctx context.Context) error {
 	for {
 		wait := v.interval
-		if v.setting == config.NativeAuto {
+		if v.setting != config.NativeOn {
 			if err := v.look(ctx); err != nil && ctx.Err() == nil {
 				v.log.Warn("cannot ask for the version of the API server, retrying", "error", err)
-				if v.native.Load() == nil {
+				if v.found.Load() == nil {
 					wait = versionRetry
 				}
 			}
@@ -127,9 +142,12 @@ func (v *apiVersion) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	native := parsed.AtLeast(version.MajorMinor(nativeMajor, nativeMinor))
-	if before := v.native.Swap(&native); before == nil || *before != native {
-		v.log.Info("asked for the version of the API server", "version", text, "native_sidecars", native)
+	found := sidecars{native: v.setting == config.NativeAuto && parsed.AtLeast(version.MajorMinor(1, nativeMinor+skew))}
+	if !parsed.AtLeast(version.MajorMinor(1, nativeMinor)) {
+		found.missing = fmt.Sprintf("the API server is %s, and native sidecars take 1.%d", text, nativeMinor)
+	}
+	if before := v.found.Swap(&found); before == nil || *before != found {
+		v.log.Info("asked for the version of the API server", "version", text, "native_sidecars", found.native)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // inject is the [Options].Inject of the product.
-func inject(c *config.Companion, native func() bool) (webhook.Mutator, error) {
+func inject(c *config.Companion, native func() (bool, string)) (webhook.Mutator, error) {
 	cfg, err := injectorConfig(c)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func inject(c *config.Companion, native func() bool) (webhook.Mutator, error) {
 	}
 	return func(_ context.Context, request webhook.Request) (webhook.Decision, error) {
 		now := cfg
-		now.Native = native()
+		now.Native, now.NativeMissing = native()
 		var err error
 		if now.Consul.CA, err = ca.current(); err != nil {
 			return webhook.Decision{}, err

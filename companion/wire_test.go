@@ -28,7 +28,7 @@ func TestInject(t *testing.T) {
 	t.Parallel()
 	c := options("").Config
 	native := false
-	mutate, err := inject(c, func() bool { return native })
+	mutate, err := inject(c, func() (bool, string) { return native, "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestAuthorities(t *testing.T) {
 	}
 	first, second := authority(t, "first"), authority(t, "second of another length")
 	put(first)
-	mutate, err := inject(c, func() bool { return true })
+	mutate, err := inject(c, func() (bool, string) { return true, "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestWriteProxyIDs(t *testing.T) {
 
 // BenchmarkInject decides on a pod as the webhook does, without the network.
 func BenchmarkInject(b *testing.B) {
-	mutate, err := inject(options("").Config, func() bool { return true })
+	mutate, err := inject(options("").Config, func() (bool, string) { return true, "" })
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -29,8 +29,11 @@ type Config struct {
 	AllowNamespaces, DenyNamespaces []string
 
 	// Native makes the dataplane an init container that keeps running, unless the
-	// pod's annotation says otherwise. It takes an API server of 1.29 or newer.
+	// pod's annotation says otherwise.
 	Native bool
+	// NativeMissing says why the cluster cannot run such containers: pods that ask
+	// for one are refused with it. Empty if it can.
+	NativeMissing string
 	// Compat writes pods for HashiCorp's consul-dataplane: its flags only, and the
 	// proxy's ID in a file, which a container of CompanionImage writes.
 	Compat         bool

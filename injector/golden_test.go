@@ -195,6 +195,8 @@ func configured(t *testing.T, words []string) Config {
 			cfg.Login = Login{AuthMethod: "podplane", Audience: "consul", ExpirySeconds: 7200}
 		case "ordinary":
 			cfg.Native = false
+		case "old":
+			cfg.Native, cfg.NativeMissing = false, "the API server is v1.28.4, and native sidecars take 1.29"
 		case "compat":
 			cfg.Compat, cfg.Image = true, "hashicorp/consul-dataplane:1.9"
 		case "default-inject":

@@ -68,6 +68,10 @@ func (m *mutation) read() {
 	if m.mesh.Sidecar.Native != nil {
 		m.native = *m.mesh.Sidecar.Native
 	}
+	if m.native && m.cfg.NativeMissing != "" {
+		// Taken for an ordinary init container, it would never end, and the pod never start.
+		m.problems.Errorf(meshpod.AnnotationNative, m.pod.Annotations[meshpod.AnnotationNative], "cannot be had: %s", m.cfg.NativeMissing)
+	}
 	m.names = containerNames(m.mesh.Services)
 	m.check()
 }
