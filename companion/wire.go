@@ -97,18 +97,19 @@ func register() Register {
 // registrarConfig is what the registrar takes of the settings.
 func registrarConfig(with Registration) (registrar.Config, error) {
 	c := with.Config
-	defaults, err := PodDefaults(c)
+	pods, err := injectorConfig(c) // what holds for pods is to be the same for both
 	if err != nil {
-		return registrar.Config{}, fmt.Errorf("defaults of pods: %w", err)
+		return registrar.Config{}, err
 	}
 	out := registrar.Config{
 		Consul:               with.Consul,
 		Cluster:              c.Registrar.ClusterName,
-		NodeSuffix:           c.Registrar.NodeSuffix,
+		NodeSuffix:           pods.NodeSuffix,
 		NodeMeta:             c.Registrar.NodeMeta,
-		Defaults:             defaults,
-		Namespaces:           Destination(c),
-		Partition:            c.Tenancy.Partition,
+		Allowed:              pods.Allows,
+		Defaults:             pods.Defaults,
+		Namespaces:           pods.Destination,
+		Partition:            pods.Partition,
 		CrossNamespacePolicy: c.Tenancy.CrossNamespacePolicy,
 		Locality:             c.Registrar.Locality,
 		Workers:              c.Registrar.Workers,

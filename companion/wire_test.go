@@ -148,6 +148,9 @@ func TestRegistrarConfig(t *testing.T) {
 		got.Workers != 8 || got.SweepInterval != 5*time.Minute || !got.Locality || got.Defaults.ShutdownGrace != 30 || got.Logger != log {
 		t.Errorf("got %+v, %v", got, err)
 	}
+	if got.Allowed("kube-system") || !got.Allowed("default") {
+		t.Error("other namespaces are allowed than those of the webhook")
+	}
 	c.Registrar.TokenCleanup = false
 	if got, _ := registrarConfig(Registration{Config: c}); got.AuthMethod != "" {
 		t.Error("tokens are cleaned up although they should not be")

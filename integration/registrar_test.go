@@ -23,6 +23,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -204,10 +205,12 @@ func (w *catalogWorld) node(name string) {
 
 // pod makes a pod that was injected and has been placed.
 func (w *catalogWorld) pod(ctx context.Context, name, node string) (*corev1.Pod, error) {
-	none := int64(0)
+	none, always := int64(0), corev1.ContainerRestartPolicyAlways
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.namespace, Name: name, Labels: map[string]string{meshpod.LabelInjectStatus: meshpod.StatusInjected},
+			Namespace: w.namespace, Name: name, Labels: map[string]string{
+				meshpod.LabelInjectStatus: meshpod.StatusInjected, meshpod.LabelManagedBy: meshpod.ManagedBy,
+			},
 			Annotations: map[string]string{
 				meshpod.AnnotationService: "static-server", meshpod.AnnotationUpstreams: "other:1234", meshpod.AnnotationMetrics: "true",
 				meshpod.AnnotationTags: "a,b", meshpod.AnnotationMetaPrefix + "version": "2", meshpod.AnnotationProxyConfig: `{"protocol":"http","n":0}`,
@@ -216,6 +219,11 @@ func (w *catalogWorld) pod(ctx context.Context, name, node string) (*corev1.Pod,
 		Spec: corev1.PodSpec{
 			NodeName: node, TerminationGracePeriodSeconds: &none,
 			Containers: []corev1.Container{{Name: "app", Image: "app", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}},
+			InitContainers: []corev1.Container{{
+				Name: meshpod.ContainerDataplane, Image: "podplane", RestartPolicy: &always,
+				Ports:          []corev1.ContainerPort{{Name: meshpod.PortHealth + "0", ContainerPort: 21000}},
+				ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(21000)}}},
+			}},
 		},
 	}
 	return pod, w.kube.Client().Create(ctx, pod)

@@ -17,7 +17,9 @@ import (
 // ones are kept, of the EndpointSlices only those that Kubernetes did not make from a selector, and of all objects only
 // what is used here.
 func CacheOptions() cache.Options {
-	injected := labels.SelectorFromSet(labels.Set{meshpod.LabelInjectStatus: meshpod.StatusInjected})
+	injected := labels.SelectorFromSet(labels.Set{
+		meshpod.LabelInjectStatus: meshpod.StatusInjected, meshpod.LabelManagedBy: meshpod.ManagedBy,
+	})
 	manual, err := labels.Parse(discoveryv1.LabelManagedBy + "!=endpointslice-controller.k8s.io")
 	if err != nil {
 		panic(err) // a constant
@@ -49,12 +51,14 @@ func strip(in any) (any, error) {
 	return in, nil
 }
 
-// stripPod keeps of containers their names, ports and probes, and of the status what says whether the pod is there and
-// ready.
+// stripPod keeps of containers what tells the dataplane's from others, and on which node it looks for itself, their ports
+// and probes; and of the status what says whether the pod is there and ready.
 func stripPod(pod *corev1.Pod) {
 	delete(pod.Annotations, corev1.LastAppliedConfigAnnotation)
 	delete(pod.Annotations, meshpod.AnnotationCA) // for the pod's own volume, and up to 64 KiB
-	spec := corev1.PodSpec{NodeName: pod.Spec.NodeName, ServiceAccountName: pod.Spec.ServiceAccountName}
+	spec := corev1.PodSpec{
+		NodeName: pod.Spec.NodeName, ServiceAccountName: pod.Spec.ServiceAccountName, HostNetwork: pod.Spec.HostNetwork,
+	}
 	spec.InitContainers = stripContainers(pod.Spec.InitContainers)
 	spec.Containers = stripContainers(pod.Spec.Containers)
 	pod.Spec = spec
@@ -77,9 +81,20 @@ func stripContainers(in []corev1.Container) []corev1.Container {
 		out = append(out, corev1.Container{
 			Name: c.Name, Ports: c.Ports, RestartPolicy: c.RestartPolicy,
 			LivenessProbe: c.LivenessProbe, ReadinessProbe: c.ReadinessProbe, StartupProbe: c.StartupProbe,
+			Env: nodeVariable(c),
 		})
 	}
 	return out
+}
+
+// nodeVariable is the variable by which a dataplane looks for itself on a node of the catalog; nil if there is none.
+func nodeVariable(c corev1.Container) []corev1.EnvVar {
+	for _, v := range c.Env {
+		if v.Name == "DP_PROXY_NODE_NAME" || v.Name == "DP_SERVICE_NODE_NAME" {
+			return []corev1.EnvVar{{Name: v.Name, Value: v.Value}}
+		}
+	}
+	return nil
 }
 
 // stripStatuses keeps whether containers have ended.

@@ -35,6 +35,9 @@ type Config struct {
 	// that share a Consul datacenter, and whose nodes or pods may have the same names, need different ones. Defaults to
 	// meshpod.NodeSuffix.
 	NodeSuffix string
+	// Allowed says whether pods of a Kubernetes namespace may be injected, as the webhook has it; nil allows all. Where they
+	// may not be, what says it was injected was not by the webhook. Pods that are registered stay if this changes.
+	Allowed func(namespace string) bool
 	// NodeMeta is added to the meta of catalog nodes.
 	NodeMeta map[string]string
 	// Defaults are what holds for pods whose annotations say nothing. They must be those of the injector.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"regexp"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // A conflictError says that somebody else's instance has the ID that a pod's needs.
@@ -43,7 +45,7 @@ func (c *catalog) txn(ctx context.Context, ops api.TxnOps) error {
 	defer cancel()
 	ok, answer, _, err := c.cfg.Consul.Txn().Txn(ops, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
-		return err
+		return statusOf(err)
 	}
 	c.answers.Add(1)
 	if ok {
@@ -54,6 +56,22 @@ func (c *catalog) txn(ctx context.Context, ops api.TxnOps) error {
 		failed.reasons = append(failed.reasons, e.What)
 	}
 	return failed
+}
+
+// statusOf gives the error of a transaction the status that Consul's client drops, and tells of other errors.
+func statusOf(err error) error {
+	text, failed := strings.CutPrefix(err.Error(), "Failed request: ")
+	if !failed {
+		return err
+	}
+	code := http.StatusInternalServerError
+	switch {
+	case strings.Contains(text, "Permission denied"), strings.Contains(text, "ACL not found"):
+		code = http.StatusForbidden
+	case strings.Contains(text, "rate limit"):
+		code = http.StatusTooManyRequests
+	}
+	return fmt.Errorf("transaction: %w", api.StatusError{Code: code, Body: text})
 }
 
 // register writes one instance with its node and check.
@@ -130,25 +148,47 @@ func byID(records []record) string {
 	return strings.Join(terms, " or ")
 }
 
+// A kubeError is one of the API server.
+type kubeError struct{ error }
+
+// Error says of whom it is.
+func (e *kubeError) Error() string { return "look for pod: " + e.error.Error() }
+
+// Unwrap gives the API server's own.
+func (e *kubeError) Unwrap() error { return e.error }
+
+// status is the HTTP status of an error, of Consul or the API server; 0 if it has none.
+func status(err error) int {
+	var ofConsul api.StatusError
+	var ofKubernetes apierrors.APIStatus
+	switch {
+	case errors.As(err, &ofConsul):
+		return ofConsul.Code
+	case errors.As(err, &ofKubernetes):
+		return int(ofKubernetes.Status().Code)
+	default:
+		return 0
+	}
+}
+
 // reason sorts an error for the metrics.
 func reason(err error) string {
-	var status api.StatusError
 	var conflict *conflictError
 	var txn *txnError
 	var network net.Error
-	switch {
+	switch code := status(err); {
 	case errors.As(err, &conflict):
 		return "conflict"
 	case errors.As(err, &txn):
 		return "stale"
-	case errors.As(err, &status) && status.Code == 403:
+	case code == http.StatusForbidden:
 		return "denied"
-	case errors.As(err, &status) && status.Code == 429:
+	case code == http.StatusTooManyRequests:
 		return "limited"
-	case errors.As(err, &status) && status.Code < 500:
-		return "refused"
-	case errors.As(err, &status):
+	case code >= http.StatusInternalServerError:
 		return "server"
+	case code > 0:
+		return "refused"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.As(err, &network):

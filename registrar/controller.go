@@ -88,6 +88,7 @@ func newReconciler(cfg Config, cached, live client.Reader) (*reconciler, error) 
 		tokens:  newTokens(cfg, m),
 		seen:    map[types.NamespacedName]types.UID{},
 		told:    map[types.NamespacedName]string{},
+		away:    map[system]outage{},
 	}, nil
 }
 

@@ -60,7 +60,9 @@ func TestDesired(t *testing.T) {
 		))},
 		"no-port": {pod: newPod("default", "client", "u1", func(p *corev1.Pod) { p.Spec.Containers[0].Ports = nil })},
 		"compat":  {pod: newPod("default", "web-1", "u1", annotate(meshpod.AnnotationIDForm, string(meshpod.IDCompat)))},
-		"enterprise": {pod: newPod("team", "web-1", "u1", annotate(meshpod.AnnotationUpstreams, "a:1001,b.default:1002,c.svc.p.peer:1003")), config: func(c *Config) {
+		"enterprise": {pod: newPod("team", "web-1", "u1", annotate(
+			meshpod.AnnotationUpstreams, "a:1001,b.default:1002,c.svc.p.peer:1003", meshpod.AnnotationConsulNamespace, "k8s-team",
+		)), config: func(c *Config) {
 			c.Partition, c.Namespaces = "part", meshpod.Destination{Enabled: true, Mirror: true, Prefix: "k8s-"}
 		}},
 		"ended":          {pod: newPod("default", "web-1", "u1", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })},

@@ -188,12 +188,15 @@ func newPod(namespace, name, uid string, change ...func(*corev1.Pod)) *corev1.Po
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: name, UID: types.UID(uid),
-			Labels:      map[string]string{meshpod.LabelInjectStatus: meshpod.StatusInjected, "app": "web"},
+			Labels: map[string]string{
+				meshpod.LabelInjectStatus: meshpod.StatusInjected, meshpod.LabelManagedBy: meshpod.ManagedBy, "app": "web",
+			},
 			Annotations: map[string]string{meshpod.AnnotationInject: "true"},
 		},
 		Spec: corev1.PodSpec{
 			NodeName: "n1", ServiceAccountName: "web",
-			Containers: []corev1.Container{{Name: "app", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}},
+			Containers:     []corev1.Container{{Name: "app", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}}},
+			InitContainers: []corev1.Container{dataplane()},
 		},
 		Status: corev1.PodStatus{
 			Phase: corev1.PodRunning, PodIP: "10.0.0.1", HostIP: "192.0.2.1",
@@ -204,6 +207,16 @@ func newPod(namespace, name, uid string, change ...func(*corev1.Pod)) *corev1.Po
 		c(pod)
 	}
 	return pod
+}
+
+// dataplane is what the registrar reads of a container as the webhook writes it.
+func dataplane() corev1.Container {
+	always := corev1.ContainerRestartPolicyAlways
+	return corev1.Container{
+		Name: meshpod.ContainerDataplane, RestartPolicy: &always, ReadinessProbe: &corev1.Probe{},
+		Ports: []corev1.ContainerPort{{Name: meshpod.PortHealth + "0", ContainerPort: 21000}},
+		Env:   []corev1.EnvVar{{Name: "DP_PROXY_NODE_NAME", Value: "$(NODE_NAME)" + meshpod.NodeSuffix}},
+	}
 }
 
 func annotate(pairs ...string) func(*corev1.Pod) {

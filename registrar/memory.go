@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -136,8 +137,11 @@ func (m *memory) of(pod types.NamespacedName) []record {
 func (m *memory) claim(r record) (holder types.NamespacedName, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if has := m.records[r.node][r.place]; has != nil && has.pod != r.pod {
-		return has.pod, false
+	// Consul does not tell upper case from lower in IDs; the form compat has users' names in them.
+	for at, has := range m.records[r.node] {
+		if has.pod != r.pod && at.namespace == r.namespace && strings.EqualFold(at.id, r.id) {
+			return has.pod, false
+		}
 	}
 	m.drop(r.pod, r.place)
 	m.add(&r)

@@ -35,8 +35,8 @@ type reconciler struct {
 	seen map[types.NamespacedName]types.UID
 	// told is what was last logged of a pod, so that it is logged once.
 	told map[types.NamespacedName]string
-	// away is the reason for which all pods wait; empty if they do not.
-	away string
+	// away is for what all pods wait.
+	away map[system]outage
 }
 
 // Reconcile makes the catalog hold what a pod asks for, or nothing of it if it is gone. An error has it called again,
@@ -54,7 +54,7 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	if r.catalog.answers.Load() != answers {
-		r.answered()
+		r.answered(consul)
 	}
 	return reconcile.Result{RequeueAfter: again}, nil
 }
@@ -78,9 +78,7 @@ func (r *reconciler) reconcile(ctx context.Context, key types.NamespacedName) (a
 	if current, err := r.current(ctx, pod); err != nil || !current {
 		return cacheLag, err
 	}
-	for _, rec := range r.replaced(pod) {
-		r.tokens.add(rec.namespace, rec.uid)
-	}
+	r.revoke(r.replaced(pod))
 	switch {
 	case state.keep:
 		err = r.catalog.keepStatus(ctx, pod, state.status, state.output)
@@ -113,11 +111,14 @@ func (r *reconciler) find(ctx context.Context, key types.NamespacedName) (*corev
 	defer cancel()
 	pod := &corev1.Pod{}
 	err := r.live.Get(ctx, key, pod)
+	if err == nil || apierrors.IsNotFound(err) {
+		r.answered(kubernetes)
+	}
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for pod: %w", err)
+		return nil, &kubeError{err}
 	}
 	return pod, nil
 }
@@ -144,15 +145,18 @@ func (r *reconciler) removeRest(ctx context.Context, pod *corev1.Pod, state stat
 	if len(state.instances) > 0 { // the pod stays registered, with fewer services or other IDs
 		return r.catalog.remove(ctx, rest)
 	}
-	if err := r.deregister(ctx, rest, state.reason); err != nil {
-		return err
-	}
 	if state.ended {
-		for _, rec := range rest {
-			r.tokens.add(rec.namespace, rec.uid)
-		}
+		r.revoke(rest)
 	}
-	return nil
+	return r.deregister(ctx, rest, state.reason)
+}
+
+// revoke has the tokens deleted of pods of which nothing runs any more. It comes before their removal from the catalog,
+// after which nobody would know of them if it fails half-way.
+func (r *reconciler) revoke(records []record) {
+	for _, rec := range records {
+		r.tokens.add(rec.namespace, rec.uid)
+	}
 }
 
 // deregister removes all records of a pod that is not to be in the catalog.
@@ -194,11 +198,9 @@ func (r *reconciler) absent(ctx context.Context, key types.NamespacedName) (time
 			return cacheLag, nil
 		}
 	}
+	r.revoke(records)
 	if err := r.deregister(ctx, records, "gone"); err != nil {
 		return 0, err
-	}
-	for _, rec := range records {
-		r.tokens.add(rec.namespace, rec.uid)
 	}
 	r.mu.Lock()
 	delete(r.seen, key)

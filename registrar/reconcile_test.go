@@ -235,7 +235,7 @@ func TestConsulAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectAll(w, both("n1-virtual/default.a-0", "passing"), both("n1-virtual/default.b-0", "passing"), both("n1-virtual/default.c-0", "passing"))
-	if n := w.logs.count("consul answers again"); n != 1 {
+	if n := w.logs.count("pods are brought up to date again"); n != 1 {
 		t.Errorf("its end is logged %d times", n)
 	}
 }

@@ -3,7 +3,9 @@
 package registrar
 
 import (
+	"errors"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -31,32 +33,55 @@ func (r *reconciler) tell(key types.NamespacedName, message, detail string) {
 	}
 }
 
+// A system is one of the two that pods may have to wait for.
+type system string
+
+const (
+	consul     system = "consul"
+	kubernetes system = "the API server"
+)
+
+// outage is that of a system which does not do what it is asked for.
+type outage struct {
+	reason string // empty if it does
+	since  time.Time
+}
+
+// outagePause is the least time between two outages of a system that are told. One that answers only now and then, as
+// under a rate limit, would have two lines for each answer.
+const outagePause = 30 * time.Second
+
 // common are reasons that are not a pod's own: what one pod meets all meet.
 var common = []string{"timeout", "unreachable", "server", "limited"}
 
 // failed logs why a pod has to wait, and what all pods have to wait for only once.
 func (r *reconciler) failed(key types.NamespacedName, err error) {
-	why := reason(err)
+	why, of := reason(err), consul
+	if errors.As(err, new(*kubeError)) {
+		of = kubernetes
+	}
 	if !slices.Contains(common, why) {
 		r.tell(key, "cannot bring the catalog up to date with a pod, will try again", oneLine(err))
 		return
 	}
 	r.mu.Lock()
-	known := r.away == why
-	r.away = why
+	known := r.away[of].reason == why || time.Since(r.away[of].since) < outagePause
+	if !known {
+		r.away[of] = outage{reason: why, since: time.Now()}
+	}
 	r.mu.Unlock()
 	if !known {
-		r.log.Warn("pods have to wait, will try again", "reason", why, "pod", key, "error", oneLine(err))
+		r.log.Warn("pods have to wait, will try again", "for", of, "reason", why, "pod", key, "error", oneLine(err))
 	}
 }
 
 // answered ends what all pods had to wait for.
-func (r *reconciler) answered() {
+func (r *reconciler) answered(of system) {
 	r.mu.Lock()
-	was := r.away
-	r.away = ""
+	was := r.away[of]
+	r.away[of] = outage{since: was.since}
 	r.mu.Unlock()
-	if was != "" {
-		r.log.Info("consul answers again, pods are brought up to date")
+	if was.reason != "" {
+		r.log.Info("pods are brought up to date again", "for", of)
 	}
 }

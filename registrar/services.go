@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -99,8 +98,15 @@ func candidatesFor(ctx context.Context, reader client.Reader, pod *corev1.Pod) (
 }
 
 func selects(s *corev1.Service, pod *corev1.Pod) bool {
-	return len(s.Spec.Selector) > 0 && s.Spec.Type != corev1.ServiceTypeExternalName &&
-		labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(pod.Labels))
+	if len(s.Spec.Selector) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
+		return false
+	}
+	for key, value := range s.Spec.Selector { // and no labels.Selector: every pod asks every Service of its namespace
+		if has, ok := pod.Labels[key]; !ok || has != value {
+			return false
+		}
+	}
+	return true
 }
 
 func isIgnored(l map[string]string) bool {

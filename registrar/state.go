@@ -51,20 +51,39 @@ func (r *reconciler) want(ctx context.Context, pod *corev1.Pod, now time.Time) (
 			return state{reason: "its time to end is over"}, nil
 		}
 	}
-	if pod.Spec.NodeName == "" || pod.Status.PodIP == "" || pod.Status.HostIP == "" {
+	s.status, s.output = readiness(pod)
+	if pod.Spec.NodeName == "" {
 		s.wait = true
 		return s, nil
 	}
-	s.status, s.output = readiness(pod)
+	if why, err := r.outsider(ctx, pod); err != nil || why != "" {
+		s.reason, s.note, s.detail = why, "a pod says it is injected and is not registered", why
+		return s, err
+	}
+	if pod.Status.PodIP == "" || pod.Status.HostIP == "" { // not yet, or not any more: its node may be starting anew
+		s.keep = true
+		return s, nil
+	}
 	asks, problems := meshpod.Parse(pod, r.cfg.Defaults)
 	if err := problems.Err(); err != nil { // admission would have refused them: they were changed since
 		s.keep, s.note, s.detail = true, "a pod's annotations are not valid any more, what is registered stays", oneLine(err)
+		return s, nil
+	}
+	if id := foreignID(pod, asks); id != "" {
+		s.reason, s.note = "its ID may be another pod's", "a pod is not registered, its ID may be another pod's"
+		s.detail = fmt.Sprintf("%s is an ID as pods have them that are not of the form %s", id, asks.IDForm)
 		return s, nil
 	}
 	member, err := memberOf(ctx, r.cached, pod)
 	if err != nil {
 		return s, err
 	}
+	return r.compose(ctx, s, subject{pod: pod, asks: asks, member: member})
+}
+
+// compose finishes a state with what is registered for a pod, if something names its services.
+func (r *reconciler) compose(ctx context.Context, s state, of subject) (state, error) {
+	asks, member := of.asks, of.member
 	if member.ignored {
 		s.reason = "its service asks to be ignored"
 		return s, nil
@@ -80,13 +99,16 @@ func (r *reconciler) want(ctx context.Context, pod *corev1.Pod, now time.Time) (
 		s.detail = fmt.Sprintf("%s is taken, not %s; the annotations %s or %s can decide", member.service,
 			strings.Join(member.others, ", "), meshpod.AnnotationService, meshpod.AnnotationKubernetesService)
 	}
-	locality, err := r.locality(ctx, pod.Spec.NodeName)
-	if err != nil {
+	if stray := r.strayed(of.pod, asks); stray != "" {
+		s.note = "a pod's dataplane does not find itself in the catalog, the settings were changed after it was injected; replace the pod"
+		s.detail = stray
+	}
+	var err error
+	if of.locality, err = r.locality(ctx, of.pod.Spec.NodeName); err != nil {
 		return s, err
 	}
-	s.instances, err = r.catalog.desired(subject{
-		pod: pod, asks: asks, member: member, locality: locality, status: s.status, output: s.output,
-	})
+	of.status, of.output = s.status, s.output
+	s.instances, err = r.catalog.desired(of)
 	return s, err
 }
 
@@ -121,9 +143,9 @@ func (r *reconciler) locality(ctx context.Context, name string) (*api.Locality, 
 	return &api.Locality{Region: region, Zone: node.Labels[corev1.LabelTopologyZone]}, nil
 }
 
-// injected tells whether the webhook made a pod part of the mesh.
+// injected tells whether a pod's labels say that the webhook made it part of the mesh, so that the cache has it.
 func injected(pod *corev1.Pod) bool {
-	return pod.Labels[meshpod.LabelInjectStatus] == meshpod.StatusInjected
+	return pod.Labels[meshpod.LabelInjectStatus] == meshpod.StatusInjected && pod.Labels[meshpod.LabelManagedBy] == meshpod.ManagedBy
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

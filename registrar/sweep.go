@@ -38,6 +38,7 @@ func (s *sweeper) Start(ctx context.Context) error {
 	case q = <-s.queue:
 	}
 	enqueue := func(request reconcile.Request) { enqueueLater(q, request) }
+	said := ""
 	for {
 		wait := s.cfg.SweepInterval
 		err := s.sweep(ctx, enqueue)
@@ -48,8 +49,12 @@ func (s *sweeper) Start(ctx context.Context) error {
 			wait = min(wait, sweepRetry)
 			s.metrics.sweeps.WithLabelValues("failure").Inc()
 			s.metrics.errors.WithLabelValues("sweep", reason(err)).Inc()
-			s.log.Warn("cannot compare the catalog with the pods", "error", err, "retry", wait)
+			if why := reason(err); why != said {
+				said = why
+				s.log.Warn("cannot compare the catalog with the pods", "error", oneLine(err), "retry", wait)
+			}
 		default:
+			said = ""
 			s.metrics.sweeps.WithLabelValues("success").Inc()
 			s.metrics.sweepTime.SetToCurrentTime()
 		}

@@ -23,6 +23,9 @@ const (
 	tokensRetry = 15 * time.Second
 	// tokenPage bounds one round's deletions, so that a flood of lost tokens does not hold up the tokens of today.
 	tokenPage = 2000
+	// tokensMost bounds the pods that are remembered while tokens cannot be deleted, for want of a permission for instance.
+	// The sweep finds those of further ones.
+	tokensMost = 20000
 )
 
 // tokens deletes the ACL tokens that pods left behind. A dataplane that ends in order deletes its own; what is left is
@@ -50,7 +53,9 @@ func (t *tokens) add(namespace string, uid types.UID) {
 	if t.gone[namespace] == nil {
 		t.gone[namespace] = map[types.UID]bool{}
 	}
-	t.gone[namespace][uid] = true
+	if len(t.gone[namespace]) < tokensMost {
+		t.gone[namespace][uid] = true
+	}
 	t.mu.Unlock()
 	select {
 	case t.wake <- struct{}{}:
@@ -63,7 +68,7 @@ func (*tokens) NeedLeaderElection() bool { return true }
 
 // Start deletes tokens until ctx ends. What it did not get to is found by the next sweep.
 func (t *tokens) Start(ctx context.Context) error {
-	delay := tokensDelay
+	delay, said := tokensDelay, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -76,19 +81,36 @@ func (t *tokens) Start(ctx context.Context) error {
 		case <-time.After(delay):
 		}
 		delay = tokensDelay
-		for namespace, uids := range t.take() {
-			_, err := t.collect(ctx, namespace, func(_ context.Context, of tokenOwner) (bool, error) { return uids[of.uid], nil })
-			if err == nil || ctx.Err() != nil {
-				continue
-			}
-			t.metrics.errors.WithLabelValues("tokens", reason(err)).Inc()
+		err := t.round(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			said = ""
+			continue
+		case reason(err) != said:
+			said = reason(err)
 			t.log.Warn("cannot delete tokens of pods that are gone", "error", err, "retry", tokensRetry)
-			delay = tokensRetry
-			for uid := range uids {
-				t.add(namespace, uid)
-			}
+		}
+		t.metrics.errors.WithLabelValues("tokens", said).Inc()
+		delay = tokensRetry
+	}
+}
+
+// round deletes the tokens of the pods that are gone. Those of which it could not stay for the next one.
+func (t *tokens) round(ctx context.Context) error {
+	var errs []error
+	for namespace, uids := range t.take() {
+		n, err := t.collect(ctx, namespace, func(_ context.Context, of tokenOwner) (bool, error) { return uids[of.uid], nil })
+		if err == nil && n < tokenPage {
+			continue
+		}
+		errs = append(errs, err)
+		for uid := range uids {
+			t.add(namespace, uid)
 		}
 	}
+	return errors.Join(errs...)
 }
 
 func (t *tokens) take() map[string]map[types.UID]bool {

@@ -31,7 +31,7 @@ type instance struct {
 }
 
 // apply makes the instances of one pod, all on one node, as they should be. What is as it should be is not written. It
-// says whether anything was.
+// says whether more than checks was.
 func (c *catalog) apply(ctx context.Context, want []instance) (bool, error) {
 	name := want[0].node
 	release, err := c.open(ctx, name)
@@ -61,7 +61,7 @@ func (c *catalog) apply(ctx context.Context, want []instance) (bool, error) {
 	if len(checks) == 0 {
 		return wrote, nil
 	}
-	return true, c.setStatus(ctx, checks)
+	return wrote, c.setStatus(ctx, checks)
 }
 
 // outdated says whether an instance's node is ours and in the catalog with other content.
@@ -134,6 +134,7 @@ func (c *catalog) setStatus(ctx context.Context, want []instance) error {
 		c.memory.put(w.record)
 	}
 	c.metrics.writes.WithLabelValues("check").Inc()
+	c.log.Debug("set checks of pod", "pod", want[0].pod, "status", want[0].status)
 	return nil
 }
 
