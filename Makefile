@@ -177,7 +177,7 @@ golden: ## Rewrite golden files and generated documentation
 ##@ Check
 
 .PHONY: check
-check: fmt-check tidy-check vet lint size-check ## Run every check that is not a test
+check: fmt-check tidy-check vet lint size-check release-check ## Run every check that is not a test
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -202,6 +202,10 @@ SIZE_MAX ?= 15000000
 size-check: build ## Check that the sidecar's binary has at most SIZE_MAX (15000000) bytes
 	@size=$$(wc -c < bin/podplane); test "$$size" -le $(SIZE_MAX) || \
 		{ echo "bin/podplane has $$size bytes, more than $(SIZE_MAX)"; exit 1; }
+
+.PHONY: release-check
+release-check: ## Check that goreleaser takes .goreleaser.yaml, with its own reader
+	@cd integration/release && go vet . && go test .
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run golangci-lint (built once, about 2 minutes)
