@@ -64,7 +64,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int 
 	}
 	limitMemory(cfg.Mode, log)
 	limitProcessors(cfg.Mode)
-	log.Info("starting", "version", version, "mode", string(cfg.Mode), "proxy_id", cfg.Proxy.ID)
+	log.Info("starting", append([]any{"version", version, "mode", string(cfg.Mode)}, subject(cfg)...)...)
 	d, err := dataplane.New(dataplane.Options{
 		Config:   cfg,
 		Version:  version,
@@ -83,6 +83,19 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int 
 		log.Info("ended", "exit_code", code)
 	}
 	return code
+}
+
+// subject is for whom this is, as far as it is known before any file is read, as
+// keys and values of the log.
+func subject(cfg *config.Config) []any {
+	switch {
+	case cfg.Registration.ServiceFile != "": // has the proxy's ID in it
+		return []any{"service_file", cfg.Registration.ServiceFile}
+	case cfg.Proxy.ID != "":
+		return []any{"proxy_id", cfg.Proxy.ID}
+	default: // mode dns-proxy
+		return nil
+	}
 }
 
 // refuse prints why the configuration is refused and gives the exit code. A health

@@ -14,6 +14,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,6 +170,27 @@ func TestCleanEnd(t *testing.T) {
 	for _, word := range []string{"podplane: starting: version=dev mode=sidecar proxy_id=web", "[WARN]  podplane: flag -tls-server-name has no effect"} {
 		if !strings.Contains(got.stderr, word) {
 			t.Errorf("no %q in %s", word, got.stderr)
+		}
+	}
+}
+
+// TestStartingLine: the first line tells for whom it starts, as far as that is known.
+func TestStartingLine(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "web.hcl")
+	if err := os.WriteFile(file, []byte(`service { name = "web" port = 1 connect { sidecar_service {} } }`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	withFile := slices.DeleteFunc(sidecar(t, "-service-file="+file), func(arg string) bool { return arg == "-proxy-id=web" })
+	for want, args := range map[string][]string{
+		"starting: version=dev mode=sidecar proxy_id=web\n":              sidecar(t),
+		"starting: version=dev mode=sidecar service_file=" + file + "\n": withFile,
+		"starting: version=dev mode=dns-proxy\n": {
+			"-mode=dns-proxy", "-addresses=127.0.0.1", "-grpc-port=1", "-tls-disabled", "-consul-dns-bind-port=0", "-graceful-port=0",
+		},
+	} {
+		if got := ran(t, args...); !strings.Contains(got.stderr, want) {
+			t.Errorf("no %q in %s", want, got.stderr)
 		}
 	}
 }
