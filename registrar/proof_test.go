@@ -169,8 +169,8 @@ func TestTokensOfHalfAnEnd(t *testing.T) {
 			w := newWorld(t, func(c *Config) { c.AuthMethod = "pods" })
 			pod := w.put(newPod("default", "web", "u1"))
 			failed := false
-			w.consul.fail = func(r *http.Request, _ bool) int { // the node cannot be removed the first time
-				if r.URL.Path == "/v1/txn" && len(w.consul.instances) == 0 && !failed {
+			w.consul.fail = func(r *http.Request, done bool) int { // the node cannot be removed the first time
+				if r.URL.Path == "/v1/txn" && len(w.consul.instances) == 0 && !done && !failed {
 					failed = true
 					return http.StatusInternalServerError
 				}
