@@ -5,13 +5,19 @@ package registrar
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"podplane/meshpod"
 )
@@ -72,20 +78,11 @@ func TestTokens(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.tokens.Start(ctx) }()
-	limit, tick := time.After(time.Minute), time.NewTicker(10*time.Millisecond)
-	defer tick.Stop()
-	gone := func() bool {
+	eventually(t, func() bool {
 		w.consul.mu.Lock()
 		defer w.consul.mu.Unlock()
 		return w.consul.tokens["mine"] == nil
-	}
-	for !gone() {
-		select {
-		case <-limit:
-			t.Fatal("the token of a pod that is gone is still there")
-		case <-tick.C:
-		}
-	}
+	})
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -104,6 +101,74 @@ func TestTokens(t *testing.T) {
 		}
 	}
 }
+
+// A round that cannot finish leaves the rest for the next one, which are not forgotten, and not without bound.
+func TestTokensOfTheNextRound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.AuthMethod = "pods" })
+	for i := range tokenPage + 5 {
+		id := fmt.Sprintf("t%d", i)
+		w.consul.tokens[id] = &api.ACLTokenListEntry{
+			AccessorID: id, AuthMethod: "pods", Description: fmt.Sprintf(`token created via login: {"pod":"default/%s","pod-uid":"%[1]s"}`, id),
+		}
+		w.tokens.add("", types.UID(id))
+	}
+	w.consul.fail = func(*http.Request, bool) int { return http.StatusForbidden }
+	if err := w.tokens.round(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	w.consul.fail = nil
+	for _, left := range []int{5, 0} {
+		if err := w.tokens.round(t.Context()); err != nil || len(w.consul.tokens) != left {
+			t.Errorf("%d tokens are left, not %d; %v", len(w.consul.tokens), left, err)
+		}
+	}
+	for i := range tokensMost + 5 {
+		w.tokens.add("", types.UID(fmt.Sprint(i)))
+	}
+	if n := len(w.tokens.take()[""]); n != tokensMost {
+		t.Errorf("%d pods are remembered", n)
+	}
+}
+
+// What has been said is not said again every 15 seconds.
+func TestTokensFailureIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		said := &logs{}
+		refusing := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("Permission denied"))}, nil
+		})}
+		client, err := api.NewClient(&api.Config{HttpClient: refusing})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := newMetrics(nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deleter := newTokens(Config{Consul: client, AuthMethod: "pods", Logger: hclog.New(&hclog.LoggerOptions{Output: said})}.withDefaults(), m)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- deleter.Start(ctx) }()
+		deleter.add("", "u1")
+		<-time.After(5 * tokensRetry)
+		if n := said.count("cannot delete tokens"); n != 1 {
+			t.Errorf("it is logged %d times", n)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if len(deleter.take()[""]) != 1 {
+			t.Error("the pod was forgotten")
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestConfigValidation(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -243,4 +244,14 @@ func apiClient(t *testing.T, address string) *api.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// sweepsDone reads the counter of sweeps.
+func (m *metrics) sweepsDone(t *testing.T, result string) float64 {
+	t.Helper()
+	var out dto.Metric
+	if err := m.sweeps.WithLabelValues(result).Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.GetCounter().GetValue()
 }
