@@ -4,7 +4,9 @@ package companion
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -16,27 +18,32 @@ import (
 	"podplane/consulacl"
 )
 
-// bootstrapTimeout bounds bootstrap-acl.
-const bootstrapTimeout = 2 * time.Minute
+const (
+	// bootstrapTimeout bounds bootstrap-acl.
+	bootstrapTimeout = 2 * time.Minute
+	// filesTimeout bounds the wait for what it reads: the Secret of a token, for
+	// instance, is there before Kubernetes has put the token into it.
+	filesTimeout = time.Minute
+	filesPause   = 250 * time.Millisecond
+)
 
 // BootstrapACL makes in Consul what sidecars and the companion need, and returns
 // what it did, also beside an error.
 func BootstrapACL(ctx context.Context, c *config.Companion, log hclog.Logger) ([]consulacl.Step, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootstrapTimeout)
 	defer cancel()
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	files, err := bootstrapFiles(ctx, c, log)
+	if err != nil {
+		return nil, err
+	}
 	client, err := consulhttp.New(consulhttp.Config{
 		Consul: c.Consul, Partition: c.Tenancy.Partition, Token: c.Bootstrap.Token, TokenPath: c.Bootstrap.TokenPath,
 	}, log)
 	if err != nil {
 		return nil, err
-	}
-	authority, err := os.ReadFile(c.Bootstrap.KubernetesCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the authority of the API server: %w", err)
-	}
-	reviewer, err := os.ReadFile(c.Bootstrap.ReviewerTokenPath)
-	if err != nil {
-		return nil, fmt.Errorf("read the reviewer's token: %w", err)
 	}
 	t := c.Tenancy
 	return consulacl.Bootstrap(ctx, consulacl.Config{
@@ -49,11 +56,69 @@ func BootstrapACL(ctx context.Context, c *config.Companion, log hclog.Logger) ([
 		Selector:       c.Bootstrap.BindingSelector,
 		MaxTokenTTL:    c.Bootstrap.MaxTokenTTL,
 		KubernetesHost: c.Bootstrap.KubernetesHost,
-		KubernetesCA:   string(authority),
-		ReviewerToken:  strings.TrimSpace(string(reviewer)),
+		KubernetesCA:   files[authorityFile],
+		ReviewerToken:  strings.TrimSpace(files[reviewerFile]),
 		TokenCleanup:   c.Registrar.TokenCleanup,
 		Tenancy: consulacl.Tenancy{
 			Namespaces: t.Namespaces, Namespace: t.Destination, Mirror: t.Mirroring, Prefix: t.MirroringPrefix, Partition: t.Partition,
 		},
 	})
+}
+
+// The files of bootstrap-acl, as messages call them.
+const (
+	consulAuthorityFile = "the authority of the Consul servers"
+	bootstrapTokenFile  = "the bootstrap token"
+	authorityFile       = "the authority of the API server"
+	reviewerFile        = "the reviewer's token"
+)
+
+// bootstrapFiles reads what bootstrap-acl is given as files. It waits for those
+// that are not there yet, or empty.
+func bootstrapFiles(ctx context.Context, c *config.Companion, log hclog.Logger) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, filesTimeout)
+	defer cancel()
+	out := map[string]string{}
+	for _, file := range []struct {
+		what, path string
+		needed     bool
+	}{
+		{consulAuthorityFile, c.Consul.TLS.CACertsPath, !c.Consul.TLS.Disabled && c.Consul.TLS.CACertsPath != ""},
+		{bootstrapTokenFile, c.Bootstrap.TokenPath, c.Bootstrap.TokenPath != "" && c.Bootstrap.Token == ""},
+		{authorityFile, c.Bootstrap.KubernetesCAFile, true},
+		{reviewerFile, c.Bootstrap.ReviewerTokenPath, true},
+	} {
+		if !file.needed {
+			continue
+		}
+		text, err := awaitFile(ctx, file.path, func(err error) { log.Info("waiting for a file", "what", file.what, "error", err) })
+		if err != nil {
+			return nil, fmt.Errorf("read %s, for which was waited %s: %w", file.what, filesTimeout, err)
+		}
+		out[file.what] = text
+	}
+	return out, nil
+}
+
+// awaitFile reads a file. If it is missing or empty, that is said once, and it is
+// looked for until ctx ends. Other errors are not waited for.
+func awaitFile(ctx context.Context, path string, say func(error)) (string, error) {
+	said := false
+	for {
+		data, err := os.ReadFile(path)
+		if err == nil && strings.TrimSpace(string(data)) == "" {
+			err = fmt.Errorf("%s is empty", path)
+		} else if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return string(data), err
+		}
+		if !said {
+			said = true
+			say(err)
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-time.After(filesPause):
+		}
+	}
 }

@@ -376,26 +376,3 @@ func TestLogr(t *testing.T) {
 		t.Errorf("got %s", out.String())
 	}
 }
-
-func TestBootstrapACLReadsFiles(t *testing.T) {
-	t.Parallel()
-	o := options("")
-	c := o.Config
-	c.Bootstrap.KubernetesCAFile = "/does/not/exist"
-	if _, err := BootstrapACL(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), "read the authority of the API server") {
-		t.Error(err)
-	}
-	_, path := newKubeAPI(t)
-	c.Bootstrap.KubernetesCAFile, c.Bootstrap.ReviewerTokenPath = path, "/does/not/exist"
-	if _, err := BootstrapACL(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), "read the reviewer's token") {
-		t.Error(err)
-	}
-	c.Bootstrap.ReviewerTokenPath, c.Consul.HTTPPort = path, 1
-	if _, err := BootstrapACL(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), "bootstrap acls") {
-		t.Error(err)
-	}
-	c.Consul.TLS = config.ConsulTLS{CACertsPath: "/does/not/exist"}
-	if _, err := BootstrapACL(t.Context(), c, nil); err == nil {
-		t.Error("no authority is no error")
-	}
-}

@@ -3,6 +3,7 @@
 package consulacl
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,8 +24,8 @@ type Config struct {
 	AuthMethod, Policy, Role string
 	// Namespace and ServiceAccount are the companion's own in Kubernetes.
 	Namespace, ServiceAccount string
-	// Selector says which ServiceAccounts may log in as the service of their name;
-	// empty is all but the companion's own.
+	// Selector says which ServiceAccounts may log in as the service of their name,
+	// which the companion's own never may. Defaults to DefaultSelector.
 	Selector string
 	// MaxTokenTTL is the life of what a login gives; 0 is forever.
 	MaxTokenTTL time.Duration
@@ -36,6 +37,10 @@ type Config struct {
 	// Tenancy is Consul Enterprise's; the zero value is the community edition.
 	Tenancy Tenancy
 }
+
+// DefaultSelector leaves out the ServiceAccount "default", which all pods share
+// that ask for none: each of them would be the same service.
+const DefaultSelector = "serviceaccount.name!=default"
 
 // Tenancy says where things are in Consul Enterprise.
 type Tenancy struct {
@@ -219,10 +224,7 @@ func (b *bootstrap) wantedMethod() *api.ACLAuthMethod {
 // first must not make a service as well.
 func (b *bootstrap) rules() error {
 	own := fmt.Sprintf("serviceaccount.namespace==%q and serviceaccount.name==%q", b.cfg.Namespace, b.cfg.ServiceAccount)
-	pods := "not (" + own + ")"
-	if b.cfg.Selector != "" {
-		pods = "(" + b.cfg.Selector + ") and " + pods
-	}
+	pods := "(" + cmp.Or(b.cfg.Selector, DefaultSelector) + ") and not (" + own + ")"
 	existing, _, err := b.acl.BindingRuleList(b.cfg.AuthMethod, b.read)
 	if err != nil {
 		return err

@@ -217,7 +217,8 @@ func TestFailures(t *testing.T) {
 }
 
 // TestOwnAccountIsNoService: what podplane-injector may do as a role, it must not
-// be able to do as a service besides.
+// be able to do as a service besides. Without a selector, neither is the account
+// that pods have who ask for none.
 func TestOwnAccountIsNoService(t *testing.T) {
 	t.Parallel()
 	c, client := newConsul(t)
@@ -234,7 +235,7 @@ func TestOwnAccountIsNoService(t *testing.T) {
 		}
 	}
 	slices.Sort(selectors)
-	if want := []string{"role " + own, "service not (" + own + ")"}; !slices.Equal(selectors, want) {
+	if want := []string{"role " + own, "service (serviceaccount.name!=default) and not (" + own + ")"}; !slices.Equal(selectors, want) {
 		t.Errorf("selectors %q", selectors)
 	}
 }

@@ -60,7 +60,7 @@ func TestRefusals(t *testing.T) {
 		"no API server": {valid, exitOther, "find the API server"},
 		"bootstrap":     {[]string{"bootstrap-acl"}, exitConfig, "-kubernetes-host"},
 		"bootstrap, no authority": {
-			[]string{"bootstrap-acl", "-consul-addresses=127.0.0.1", "-consul-tls-disabled", "-kubernetes-host=https://k", "-bootstrap-token-path=x", "-kubernetes-ca-file=/does/not/exist"},
+			[]string{"bootstrap-acl", "-consul-addresses=127.0.0.1", "-consul-tls-disabled", "-kubernetes-host=https://k", "-kubernetes-ca-file=/"},
 			exitOther, "read the authority of the API server",
 		},
 		"warning":        {append(valid, "-consul-token-path=x"), exitOther, "has no effect"},
