@@ -20,8 +20,10 @@ const SystemRecursors = "system"
 const (
 	DefaultDomain      = "consul."
 	DefaultMaxInFlight = 16384
-	DefaultTimeout     = 5 * time.Second
-	DefaultResolvConf  = "/etc/resolv.conf"
+	// DefaultTimeout is below the five seconds after which resolvers take a
+	// query for lost (resolv.conf(5)).
+	DefaultTimeout    = 4500 * time.Millisecond
+	DefaultResolvConf = "/etc/resolv.conf"
 )
 
 // Config says where to listen and where the answers come from.

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -27,7 +29,16 @@ type conn struct {
 	writing  sync.Mutex
 	pipeline chan struct{} // holds one value for each query under way
 	lastUsed time.Time     // guarded by connSet
+	failed   prometheus.Counter
 }
+
+func (c *conn) answer(m message, _ *outbox) {
+	if err := c.send(m); err != nil {
+		c.failed.Inc()
+	}
+}
+
+func (c *conn) done() { <-c.pipeline }
 
 // send writes an answer, as soon as there is one, in any order (RFC 7766,
 // section 7). A client that does not read loses its connection.

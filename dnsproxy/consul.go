@@ -25,11 +25,6 @@ const (
 	partitionKey = "x-consul-partition"
 )
 
-// maxCalls bounds the calls to the servers under way. More would not be
-// answered sooner, and a call takes several times the memory of a query that
-// waits for its turn.
-const maxCalls = 256
-
 // settleTimeout bounds the wait for a token that is in order again. It is below
 // the time after which resolvers ask again.
 const settleTimeout = 2 * time.Second
@@ -37,8 +32,7 @@ const settleTimeout = 2 * time.Second
 // consul asks the Consul servers.
 type consul struct {
 	client  pbdns.DNSServiceClient
-	calls   chan struct{} // holds one value for each under way
-	tenancy metadata.MD   // read only
+	tenancy metadata.MD // read only
 	settle  func(context.Context, time.Time) bool
 	log     hclog.Logger
 	down    atomic.Bool // the last query got no answer
@@ -54,7 +48,6 @@ func newConsul(c Config, log hclog.Logger) *consul {
 	}
 	return &consul{
 		client:  pbdns.NewDNSServiceClient(c.Conn),
-		calls:   make(chan struct{}, maxCalls),
 		tenancy: tenancy,
 		settle:  c.Settle,
 		log:     log,
@@ -64,10 +57,7 @@ func newConsul(c Config, log hclog.Logger) *consul {
 // exchange gives the servers' answer to q. A query that met a change of token
 // or server is repeated, so that the client does not see it.
 func (c *consul) exchange(ctx context.Context, q *query) (message, error) {
-	select {
-	case c.calls <- struct{}{}:
-		defer func() { <-c.calls }()
-	case <-ctx.Done():
+	if ctx.Err() != nil {
 		return nil, fmt.Errorf("wait to query consul: %w", ctx.Err())
 	}
 	sent := time.Now()

@@ -17,6 +17,7 @@
 //     over UDP, which is cut down to its question, with TC set.
 //   - Every query gets an answer, at the latest when Config.Timeout is over.
 //     What is a response already, or too short to have an ID, is no query.
+//     One that waits takes no goroutine, and equal ones share one call.
 //   - Queries under way, connections, and kept answers are all bounded.
 //   - When Run has returned, nothing that it started is left running. It
 //     returns within a second after its context is done.

@@ -7,13 +7,16 @@ import (
 	"time"
 )
 
-// flight is one query to a server, for all who ask the same meanwhile. Its
-// answer is written once, before done is closed.
+// flight is one query to a server, for all who ask the same meanwhile.
 type flight struct {
+	key     string
+	q       *query // what the server is asked
 	started time.Time
-	done    chan struct{}
-	answer  message // shared: nobody writes to it; nil if err is set
-	err     error
+	next    *flight // in a lane
+
+	// Guarded by flights.
+	askers   []asker
+	patience *time.Timer // nil if nothing is kept for anybody
 }
 
 // flights are the queries to servers that are under way.
@@ -22,25 +25,72 @@ type flights struct {
 	byKey map[string]*flight
 }
 
-// join gives the flight for key. Who gets lead must see to it that it lands.
-func (f *flights) join(key string) (fl *flight, lead bool) {
+// part is what an asker is to a flight.
+type part int
+
+const (
+	lead   part = iota // must see to it that it lands
+	shares             // gets its outcome
+	late               // has no part in it, and gets what is kept
+)
+
+// join gives the flight for key. impatient is called when it takes longer than
+// patience, if something is kept for those who have asked.
+func (f *flights) join(key string, a asker, impatient func(*flight)) (*flight, part) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if fl, found := f.byKey[key]; found {
-		return fl, false
+	fl, found := f.byKey[key]
+	if !found {
+		fl = &flight{key: key, q: a.q, started: a.arrived}
+		f.byKey[key] = fl
 	}
-	fl = &flight{started: time.Now(), done: make(chan struct{})}
-	f.byKey[key] = fl
-	return fl, true
+	if a.kept != nil {
+		left := patience - time.Since(fl.started)
+		if found && left <= 0 {
+			return fl, late
+		}
+		if fl.patience == nil {
+			fl.patience = time.AfterFunc(left, func() { impatient(fl) })
+		}
+	}
+	fl.askers = append(fl.askers, a)
+	if found {
+		return fl, shares
+	}
+	return fl, lead
 }
 
-// land ends the flight for key: whoever joined it has its outcome, and the next
-// to ask starts another.
-func (f *flights) land(key string, answer message, err error) {
+// land ends a flight, and gives those who wait for its outcome: the next to ask
+// starts another.
+func (f *flights) land(fl *flight) []asker {
 	f.mu.Lock()
-	fl := f.byKey[key]
-	delete(f.byKey, key)
-	f.mu.Unlock()
-	fl.answer, fl.err = answer, err
-	close(fl.done)
+	defer f.mu.Unlock()
+	delete(f.byKey, fl.key)
+	if fl.patience != nil {
+		fl.patience.Stop()
+	}
+	askers := fl.askers
+	fl.askers = nil
+	return askers
+}
+
+// leave takes those out of a flight for whom something is kept.
+func (f *flights) leave(fl *flight) []asker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kept, rest := split(fl.askers)
+	fl.askers = rest
+	return kept
+}
+
+// split parts those for whom something is kept from the rest.
+func split(askers []asker) (kept, rest []asker) {
+	for _, a := range askers {
+		if a.kept != nil {
+			kept = append(kept, a)
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	return kept, rest
 }

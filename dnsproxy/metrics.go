@@ -26,8 +26,11 @@ const otherName = "other"
 // instruments are the collectors of this package.
 type instruments struct {
 	queries        *prometheus.CounterVec
-	duration       *prometheus.HistogramVec
-	lookups        *prometheus.CounterVec
+	duration       map[transport]prometheus.Observer
+	hits           prometheus.Counter
+	misses         prometheus.Counter
+	shared         prometheus.Counter
+	stale          prometheus.Counter
 	truncations    prometheus.Counter
 	rejections     *prometheus.CounterVec
 	upstreamErrors *prometheus.CounterVec
@@ -45,17 +48,24 @@ func newInstruments(reg prometheus.Registerer, cached func() int) *instruments {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help})
 	}
+	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: ns, Subsystem: sub, Name: "query_duration_seconds",
+		Help:    "Time from a DNS query's arrival to its answer, by transport.",
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+	}, []string{"transport"})
+	lookups := counters("cache_lookups_total",
+		"DNS queries by what the cache had for them: hit, miss, shared (a miss that waited for an equal query), "+
+			"or stale (an answer past its TTL, given because no server answered).", "result")
 	m := &instruments{
 		queries: counters("queries_total", "DNS queries answered, by transport, type of record, and response code.",
 			"transport", "type", "rcode"),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: ns, Subsystem: sub, Name: "query_duration_seconds",
-			Help:    "Time from a DNS query's arrival to its answer, by transport.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
-		}, []string{"transport"}),
-		lookups: counters("cache_lookups_total",
-			"DNS queries by what the cache had for them: hit, miss, shared (a miss that waited for an equal query), "+
-				"or stale (an answer past its TTL, given because no server answered).", "result"),
+		duration: map[transport]prometheus.Observer{
+			overUDP: duration.WithLabelValues(overUDP.String()), overTCP: duration.WithLabelValues(overTCP.String()),
+		},
+		hits:   lookups.WithLabelValues("hit"),
+		misses: lookups.WithLabelValues("miss"),
+		shared: lookups.WithLabelValues("shared"),
+		stale:  lookups.WithLabelValues("stale"),
 		truncations: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Subsystem: sub, Name: "truncated_answers_total",
 			Help: "DNS answers sent over UDP that were cut, so that the client asks again over TCP.",
@@ -72,7 +82,7 @@ func newInstruments(reg prometheus.Registerer, cached func() int) *instruments {
 		}, func() float64 { return float64(cached()) }),
 	}
 	if reg != nil {
-		reg.MustRegister(m.queries, m.duration, m.lookups, m.truncations, m.rejections, m.upstreamErrors,
+		reg.MustRegister(m.queries, duration, lookups, m.truncations, m.rejections, m.upstreamErrors,
 			m.socketErrors, m.inFlight, m.connections, m.cached)
 	}
 	return m
@@ -90,7 +100,7 @@ func (m *instruments) answered(q *query, via transport, answer message, took tim
 		rcode = name
 	}
 	m.queries.WithLabelValues(via.String(), kind, rcode).Inc()
-	m.duration.WithLabelValues(via.String()).Observe(took.Seconds())
+	m.duration[via].Observe(took.Seconds())
 	if via == overUDP && answer.isTruncated() {
 		m.truncations.Inc()
 	}

@@ -105,7 +105,8 @@ func (q *query) readEDNS() bool {
 // questionName reads a whole name. There is nothing before the first question
 // that a pointer could point to.
 func questionName(wire []byte) (string, bool) {
-	name := make([]byte, 0, len(wire))
+	var room [maxName]byte // so that only the result is allocated
+	name := room[:0]
 	for len(wire) > 0 {
 		n := int(wire[0])
 		switch {

@@ -14,41 +14,31 @@ import (
 	"time"
 )
 
-const (
-	// recursorRounds is how often each recursor is asked: over UDP, queries
-	// get lost.
-	recursorRounds = 2
-	// maxRecursorSockets bounds the descriptors that waiting for recursors can
-	// take.
-	maxRecursorSockets = 256
-)
+// recursorRounds is how often each recursor is asked: over UDP, queries get
+// lost.
+const recursorRounds = 2
 
 // recursors ask resolvers of the network, over the transport that the query
 // came by: where an answer is cut, the client will come back over TCP.
 type recursors struct {
-	addrs   []string
-	perTry  time.Duration
-	sockets chan struct{} // holds one value for each in use
+	addrs  []string
+	perTry time.Duration
 }
 
 // newRecursors takes at least one address. timeout is what a query may take
 // altogether.
 func newRecursors(addrs []string, timeout time.Duration) *recursors {
 	return &recursors{
-		addrs:   addrs,
-		perTry:  timeout / time.Duration(recursorRounds*len(addrs)),
-		sockets: make(chan struct{}, maxRecursorSockets),
+		addrs:  addrs,
+		perTry: timeout / time.Duration(recursorRounds*len(addrs)),
 	}
 }
 
 // exchange asks one recursor after the other, until one gives an answer that
 // another could not better.
 func (r *recursors) exchange(ctx context.Context, q *query) (message, error) {
-	select {
-	case r.sockets <- struct{}{}:
-		defer func() { <-r.sockets }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for a socket: %w", ctx.Err())
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("wait to query recursors: %w", ctx.Err())
 	}
 	var worse message
 	var errs error

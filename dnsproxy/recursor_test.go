@@ -179,21 +179,6 @@ func TestBadAnswersOverTCP(t *testing.T) {
 	}
 }
 
-func TestRecursorSocketsAreBounded(t *testing.T) {
-	t.Parallel()
-	r := newRecursors([]string{"127.0.0.1:1"}, time.Second)
-	for range maxRecursorSockets {
-		r.sockets <- struct{}{}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	packet, _ := question("example.com.", dns.TypeA).Pack()
-	q, _ := parseQuery(packet, overUDP)
-	if _, err := r.exchange(ctx, q); err == nil {
-		t.Error("asked without a socket")
-	}
-}
-
 func TestExpand(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "resolv.conf")

@@ -13,57 +13,82 @@ import (
 // (RFC 8767, section 5).
 const patience = time.Second
 
-// resolve answers a query: from the cache, from an equal query under way, or
-// from a server.
-func (s *Server) resolve(ctx context.Context, q *query) message {
-	key := q.key()
-	kept, state := s.cache.get(key, time.Now())
+// resolve answers a query from the cache, or has it answered when a server has
+// answered it or an equal one.
+func (s *Server) resolve(ctx context.Context, a asker, out *outbox) {
+	key := a.q.key()
+	kept, state := s.cache.get(key, a.arrived)
 	if state == fresh {
-		s.metrics.lookups.WithLabelValues("hit").Inc()
-		return finish(kept, q)
+		s.metrics.hits.Inc()
+		s.reply(a, finish(kept, a.q), out)
+		return
 	}
-	fl, lead := s.flights.join(key)
-	if lead {
-		s.metrics.lookups.WithLabelValues("miss").Inc()
+	if !s.admit() {
+		s.metrics.rejections.WithLabelValues("overload").Inc()
+		s.reply(a, failure(a.q, rcodeServerFailure), out)
+		return
+	}
+	a.kept = kept
+	fl, is := s.flights.join(key, a, s.serveStale)
+	if is == lead {
+		s.metrics.misses.Inc()
 	} else {
-		s.metrics.lookups.WithLabelValues("shared").Inc()
+		s.metrics.shared.Inc()
 	}
 	switch {
-	case lead && state == stale:
-		// The client may not wait for the end of it.
-		s.tasks.Go(func() { s.fly(ctx, key, q) })
-	case lead:
-		s.fly(ctx, key, q)
+	case is == late:
+		s.deliverKept([]asker{a}, out)
+	case is == lead:
+		if l := s.lane(a.q); l.enter(fl) {
+			s.tasks.Go(func() { s.flyAll(ctx, l, fl) })
+		}
 	}
-	if state == stale && (!within(patience-time.Since(fl.started), fl.done) || !good(fl)) {
-		s.metrics.lookups.WithLabelValues("stale").Inc()
-		return finish(kept, q)
-	}
-	<-fl.done // which Config.Timeout bounds
-	if fl.err != nil {
-		return failure(q, rcodeServerFailure)
-	}
-	return finish(slices.Clone(fl.answer), q)
 }
 
-// fly asks a server, and keeps its answer.
-func (s *Server) fly(ctx context.Context, key string, q *query) {
-	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+// flyAll asks a server for a flight, and then for those that wait for their
+// turn.
+func (s *Server) flyAll(ctx context.Context, l *lane, fl *flight) {
+	for out := (&outbox{s: s}); fl != nil; fl = l.next() {
+		s.fly(ctx, fl, out)
+	}
+}
+
+// fly asks a server, keeps its answer, and gives it to those who wait for it.
+func (s *Server) fly(ctx context.Context, fl *flight, out *outbox) {
+	ctx, cancel := context.WithDeadline(ctx, fl.started.Add(s.config.Timeout))
 	defer cancel()
-	answer, err := s.upstream.exchange(ctx, q)
+	answer, err := s.upstream.exchange(ctx, fl.q)
 	if err == nil {
-		s.cache.put(key, answer, time.Now())
+		s.cache.put(fl.key, answer, time.Now())
 	} else {
-		s.log.Debug("query failed", "name", q.name, "type", q.kind, "error", err)
+		s.log.Debug("query failed", "name", fl.q.name, "type", fl.q.kind, "error", err)
+		answer = failure(fl.q, rcodeServerFailure)
 	}
-	s.flights.land(key, answer, err)
+	askers := s.flights.land(fl)
+	// A server that says SERVFAIL counts as one that does not answer (RFC 8767,
+	// section 4): a Consul server says so while it does not know the token.
+	if answer.rcode() == rcodeServerFailure {
+		var kept []asker
+		kept, askers = split(askers)
+		s.deliverKept(kept, out)
+	}
+	// But for the ID, those who asked the same get the same bytes.
+	answer = fit(answer, fl.q)
+	s.deliver(askers, out, func(a asker) message {
+		m := slices.Clone(answer)
+		m.setID(a.q.id())
+		return m
+	})
 }
 
-// good tells whether a server answered. One that says SERVFAIL counts as one
-// that does not (RFC 8767, section 4): a Consul server says so while it does
-// not know the token.
-func good(fl *flight) bool {
-	return fl.err == nil && fl.answer.rcode() != rcodeServerFailure
+// serveStale gives those who wait for a flight what is kept for them.
+func (s *Server) serveStale(fl *flight) {
+	s.deliverKept(s.flights.leave(fl), &outbox{s: s})
+}
+
+func (s *Server) deliverKept(askers []asker, out *outbox) {
+	s.metrics.stale.Add(float64(len(askers)))
+	s.deliver(askers, out, func(a asker) message { return finish(a.kept, a.q) })
 }
 
 // finish makes of an answer of its own the one for q.

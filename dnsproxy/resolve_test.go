@@ -33,6 +33,19 @@ func resolving(t *testing.T, c Config, up upstreamFunc) (*Server, *prometheus.Re
 	return s, reg
 }
 
+// waiter is a client that waits for its answer.
+type waiter chan message
+
+func (w waiter) answer(m message, _ *outbox) { w <- m }
+func (w waiter) done()                       {}
+
+// resolveNow resolves a query and waits for the answer.
+func resolveNow(ctx context.Context, s *Server, q *query) message {
+	w := make(waiter, 1)
+	s.resolve(ctx, asker{request: request{via: q.transport, arrived: time.Now(), from: w}, q: q}, &outbox{s: s})
+	return <-w
+}
+
 // resolveMsg resolves a question and decodes the answer.
 func resolveMsg(t *testing.T, s *Server, id uint16) *dns.Msg {
 	t.Helper()
@@ -44,7 +57,7 @@ func resolveMsg(t *testing.T, s *Server, id uint16) *dns.Msg {
 		t.Fatalf("rcode %d", rcode)
 	}
 	answer := new(dns.Msg)
-	if err := answer.Unpack(s.resolve(t.Context(), q)); err != nil {
+	if err := answer.Unpack(resolveNow(t.Context(), s, q)); err != nil {
 		t.Fatal(err)
 	}
 	if answer.Id != id {
@@ -136,7 +149,7 @@ func TestStaleAnswers(t *testing.T) {
 		"stale for too long":     {Config{CacheSize: 10, Stale: 30 * time.Second}, upstreamState{err: errNoServer}, 30 * time.Second, dns.RcodeServerFailure, 0},
 		"stale serving off":      {Config{CacheSize: 10}, upstreamState{err: errNoServer}, 0, dns.RcodeServerFailure, 0},
 		"cache off":              {Config{Stale: 30 * time.Second}, upstreamState{err: errNoServer}, 0, dns.RcodeServerFailure, 0},
-		"hangs, nothing stale":   {Config{}, upstreamState{err: errNoServer, delay: time.Hour}, 0, dns.RcodeServerFailure, DefaultTimeout},
+		"hangs, nothing stale":   {Config{}, upstreamState{err: errNoServer, delay: time.Hour}, 0, dns.RcodeServerFailure, 4500 * time.Millisecond},
 		"another answer at last": {Config{CacheSize: 10, Stale: 30 * time.Second}, upstreamState{rcode: dns.RcodeNameError}, 0, dns.RcodeNameError, 0},
 	}
 	for name, test := range tests {
@@ -185,9 +198,10 @@ func TestNothingAccumulates(t *testing.T) {
 			m := question(time.Now().Format("s150405.")+[]string{"a", "bb", "ccc"}[i%3]+".consul.", dns.TypeA)
 			packet, _ := m.Pack()
 			q, _ := parseQuery(packet, overUDP)
-			s.resolve(t.Context(), q)
+			resolveNow(t.Context(), s, q)
 			time.Sleep(time.Minute)
 		}
+		synctest.Wait()
 		if n := s.cache.len(); n > 100 || s.cache.bytes > 100*bytesPerAnswer || len(s.cache.byKey) != n {
 			t.Errorf("%d answers of %d bytes kept", n, s.cache.bytes)
 		}

@@ -33,10 +33,11 @@ type Server struct {
 	tcp      *net.TCPListener
 	udp      *udpSocket
 	upstream upstream
+	lane     func(*query) *lane
 	cache    *cache // nil if turned off
 	flights  flights
 	slots    chan struct{}  // holds one value for each query under way
-	tasks    sync.WaitGroup // queries under way and connections
+	tasks    sync.WaitGroup // those queries, flights, and connections
 	conns    connSet
 	writeBad atomic.Bool // the last packet could not be sent
 }
@@ -71,12 +72,15 @@ func New(config Config, log hclog.Logger) (*Server, error) {
 		conns:   connSet{open: map[*conn]struct{}{}},
 	}
 	s.metrics = newInstruments(config.Registerer, s.cache.len)
-	route := &router{consul: newConsul(config, log), domain: config.Domain, metrics: s.metrics}
+	route := &router{
+		consul: newConsul(config, log), domain: config.Domain, metrics: s.metrics,
+		inside: lane{most: maxCalls}, outside: lane{most: maxOutside},
+	}
 	if len(addrs) > 0 {
 		route.recursors = newRecursors(addrs, config.Timeout)
 		log.Info("names outside the consul domain go to recursors", "domain", config.Domain, "recursors", addrs)
 	}
-	s.upstream = route
+	s.upstream, s.lane = route, route.lane
 	return s, nil
 }
 

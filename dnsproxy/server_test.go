@@ -152,6 +152,52 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestLongPackets: of a packet only so much is read; a query that goes on beyond
+// it is not taken for a shorter one.
+func TestLongPackets(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, Config{}, addressOf("10.0.0.1"))
+	for length, want := range map[int]int{maxPacket: dns.RcodeSuccess, maxPacket + 1: dns.RcodeFormatError, 60000: dns.RcodeFormatError} {
+		m := question("api.service.consul.", dns.TypeA).SetEdns0(4096, false)
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_PADDING{}}
+		packet, _ := m.Pack()
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_PADDING{Padding: make([]byte, length-len(packet))}}
+		packet, _ = m.Pack()
+		answer := message(exchangeRaw(t, "udp", s.UDPAddr().String(), packet, patienceOfTests))
+		if len(packet) != length || len(answer) < headerLen || answer.rcode() != want {
+			t.Errorf("%d bytes: %x", len(packet), answer)
+		}
+	}
+}
+
+// TestAnswersThatCannotBeSent do not keep those after them from being sent.
+func TestAnswersThatCannotBeSent(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	s := newServer(t, Config{Conn: unusedConn{}, Registerer: reg})
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	out := &outbox{s: s}
+	const each = batchSize // more than one batch of both
+	for range each {
+		out.add(make(message, headerLen), returnPath{to: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}}) // no port
+		out.add(make(message, headerLen), returnPath{to: c.LocalAddr()})
+	}
+	out.flush()
+	_ = c.SetReadDeadline(time.Now().Add(patienceOfTests))
+	for i := range each {
+		if _, _, err := c.ReadFrom(make([]byte, headerLen)); err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+	}
+	if n := metric(t, reg, "podplane_dns_socket_errors_total", "operation", "write"); n != each {
+		t.Errorf("%v errors counted", n)
+	}
+}
+
 func TestWhatIsNoQueryGetsNoAnswer(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
@@ -484,7 +530,9 @@ func TestUnsendableAnswerIsLoggedOnce(t *testing.T) {
 	s := newServer(t, Config{Conn: unusedConn{}, Registerer: reg})
 	_ = s.udp.Close()
 	for range 3 {
-		s.sendUDP(make(message, headerLen), &returnPath{})
+		out := &outbox{s: s}
+		out.add(make(message, headerLen), returnPath{to: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}})
+		out.flush()
 	}
 	if n := metric(t, reg, "podplane_dns_socket_errors_total", "operation", "write"); n != 3 || !s.writeBad.Load() {
 		t.Errorf("%v errors counted", n)

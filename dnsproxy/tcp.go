@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 )
 
 // acceptTCP takes connections until reading is done; answers are looked for
@@ -30,7 +31,7 @@ func (s *Server) acceptTCP(reading, queries context.Context) error {
 			continue
 		}
 		pause.reset()
-		c := &conn{TCPConn: accepted, pipeline: make(chan struct{}, maxPipelined)}
+		c := &conn{TCPConn: accepted, pipeline: make(chan struct{}, maxPipelined), failed: s.metrics.socketErrors.WithLabelValues("write")}
 		if !s.conns.add(c) {
 			s.metrics.rejections.WithLabelValues("connections").Inc()
 			_ = c.Close()
@@ -55,15 +56,7 @@ func (s *Server) serveConn(reading, queries context.Context, c *conn) {
 		}
 		s.conns.used(c)
 		c.pipeline <- struct{}{}
-		s.start(queries, request{
-			packet: packet, via: overTCP,
-			send: func(answer message) {
-				if err := c.send(answer); err != nil {
-					s.metrics.socketErrors.WithLabelValues("write").Inc()
-				}
-			},
-			done: func() { <-c.pipeline },
-		})
+		s.start(queries, request{packet: packet, via: overTCP, arrived: time.Now(), from: c}, nil)
 	}
 	for range cap(c.pipeline) { // until nobody holds a place any more
 		c.pipeline <- struct{}{}

@@ -8,13 +8,32 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
+	"syscall"
 	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
+
+const (
+	// batchSize is how many packets one system call reads or writes at most.
+	batchSize = 32
+	// maxPacket is how much of a packet is read. A query has a name, of 255
+	// bytes, and options; what is longer than this is cut, and refused for that.
+	maxPacket = 4 << 10
+)
+
+// batcher reads and writes several packets with one system call (recvmmsg(2),
+// sendmmsg(2)).
+type batcher interface {
+	ReadBatch(packets []ipv4.Message, flags int) (int, error)
+	WriteBatch(packets []ipv4.Message, flags int) (int, error)
+}
 
 // udpSocket is a UDP socket that answers from the address that was asked.
 type udpSocket struct {
 	*net.UDPConn
+	batcher
 	// oob is the room that the kernel's note of that address takes; 0 if the
 	// socket is bound to one address.
 	oob int
@@ -25,7 +44,10 @@ func listenUDP(addr *net.UDPAddr) (*udpSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &udpSocket{UDPConn: c}
+	u := &udpSocket{UDPConn: c, batcher: ipv6.NewPacketConn(c)}
+	if c.LocalAddr().(*net.UDPAddr).IP.To4() != nil {
+		u.batcher = ipv4.NewPacketConn(c)
+	}
 	_ = c.SetReadBuffer(udpBuffer) // as much as there is
 	if addr.IP == nil || addr.IP.IsUnspecified() {
 		if u.oob, err = notePacketInfo(c); err != nil {
@@ -43,33 +65,23 @@ const lastReads = 10 * time.Millisecond
 // answers out.
 func (u *udpSocket) stopReading() { _ = u.SetReadDeadline(time.Now().Add(lastReads)) }
 
-// read gives a copy of the next packet and the way back.
-func (u *udpSocket) read(buf, oob []byte) ([]byte, *returnPath, error) {
-	n, noted, _, from, err := u.ReadMsgUDPAddrPort(buf, oob)
-	if err != nil {
-		return nil, nil, err
+// room makes the space to read packets into.
+func (u *udpSocket) room() []ipv4.Message {
+	packets := make([]ipv4.Message, batchSize)
+	for i := range packets {
+		packets[i].Buffers = [][]byte{make([]byte, maxPacket)}
+		packets[i].OOB = make([]byte, u.oob)
 	}
-	return bytes.Clone(buf[:n]), &returnPath{to: from, oob: sourceOf(oob[:noted])}, nil
-}
-
-// returnPath is where an answer goes, and from which address.
-type returnPath struct {
-	to  netip.AddrPort
-	oob []byte
-}
-
-func (u *udpSocket) write(m message, p *returnPath) error {
-	_, _, err := u.WriteMsgUDPAddrPort(m, p.oob, p.to)
-	return err
+	return packets
 }
 
 // readUDP reads packets until reading is done and the deadline of stopReading
 // is over; answers are looked for under the context queries.
 func (s *Server) readUDP(reading, queries context.Context) error {
-	buf, oob := make([]byte, 1<<16), make([]byte, s.udp.oob)
+	packets, out := s.udp.room(), &outbox{s: s}
 	var pause backoff
 	for {
-		packet, path, err := s.udp.read(buf, oob)
+		n, err := s.udp.ReadBatch(packets, 0)
 		switch {
 		case err != nil && reading.Err() != nil:
 			return nil
@@ -78,26 +90,70 @@ func (s *Server) readUDP(reading, queries context.Context) error {
 		case err != nil:
 			s.socketError("read", &pause, err)
 			pause.wait(reading)
-		default:
-			pause.reset()
-			s.start(queries, request{
-				packet: packet, via: overUDP,
-				send: func(answer message) { s.sendUDP(answer, path) },
-				done: func() {},
-			})
+			continue
 		}
+		pause.reset()
+		arrived := time.Now()
+		for i := range packets[:n] {
+			s.start(queries, requestOf(&packets[i], arrived), out)
+		}
+		out.flush()
 	}
 }
 
-func (s *Server) sendUDP(answer message, path *returnPath) {
-	err := s.udp.write(answer, path)
-	if err == nil {
-		s.writeBad.Store(false)
-		return
+// requestOf copies what is to outlive the packet's room.
+func requestOf(p *ipv4.Message, arrived time.Time) request {
+	return request{
+		packet: bytes.Clone(p.Buffers[0][:p.N]), cut: p.Flags&syscall.MSG_TRUNC != 0,
+		via: overUDP, arrived: arrived, from: returnPath{to: p.Addr, oob: sourceOf(p.OOB[:p.NN])},
 	}
+}
+
+// returnPath is where an answer over UDP goes, and from which address.
+type returnPath struct {
+	to  net.Addr
+	oob []byte
+}
+
+func (p returnPath) answer(m message, out *outbox) { out.add(m, p) }
+func (p returnPath) done()                         {}
+
+// outbox gathers answers over UDP, to send them together. It is for one
+// goroutine, which must flush it.
+type outbox struct {
+	s       *Server
+	packets []ipv4.Message
+}
+
+func (o *outbox) add(m message, p returnPath) {
+	if len(o.packets) == batchSize {
+		o.flush()
+	}
+	o.packets = append(o.packets, ipv4.Message{Buffers: [][]byte{m}, OOB: p.oob, Addr: p.to})
+}
+
+// flush sends what is there. What cannot be sent is passed over: it may be only
+// this one client that cannot be reached.
+func (o *outbox) flush() {
+	for left := o.packets; len(left) > 0; {
+		n, err := o.s.udp.WriteBatch(left, 0)
+		if err != nil {
+			o.s.unsent(left[0].Addr, err)
+			n = 1
+		} else {
+			o.s.writeBad.Store(false)
+		}
+		left = left[n:]
+	}
+	clear(o.packets)
+	o.packets = o.packets[:0]
+}
+
+// unsent counts answers that could not be sent, and logs the first of a row.
+func (s *Server) unsent(to net.Addr, err error) {
 	s.metrics.socketErrors.WithLabelValues("write").Inc()
 	if s.writeBad.CompareAndSwap(false, true) {
-		s.log.Warn("cannot send dns answers", "to", path.to.String(), "error", err)
+		s.log.Warn("cannot send dns answers", "to", to.String(), "error", err)
 	}
 }
 

@@ -55,11 +55,13 @@ func FuzzPackets(f *testing.F) {
 	})
 	f.Fuzz(func(t *testing.T, packet []byte, tcp bool) {
 		var answer message
-		s.start(t.Context(), request{
-			packet: bytes.Clone(packet), via: transport(tcp), done: func() {},
-			send: func(m message) { answer = m },
-		})
+		w := make(waiter, 1)
+		s.start(t.Context(), request{packet: bytes.Clone(packet), via: transport(tcp), arrived: time.Now(), from: w}, &outbox{s: s})
 		s.tasks.Wait()
+		select {
+		case answer = <-w:
+		default:
+		}
 		isQuery := len(packet) == 2 || len(packet) > 2 && packet[2]&0x80 == 0
 		if isQuery != (answer != nil) {
 			t.Fatalf("query %v, answer %x", isQuery, answer)
