@@ -59,9 +59,9 @@ func TestRefusals(t *testing.T) {
 		"unknown flag":  {append(valid, "-what"), exitConfig, "flag -what: unknown flag"},
 		"no API server": {valid, exitOther, "find the API server"},
 		"bootstrap":     {[]string{"bootstrap-acl"}, exitConfig, "-kubernetes-host"},
-		"bootstrap, no authority": {
-			[]string{"bootstrap-acl", "-consul-addresses=127.0.0.1", "-consul-tls-disabled", "-kubernetes-host=https://k", "-kubernetes-ca-file=/"},
-			exitOther, "read the authority of the API server",
+		"bootstrap, no file": {
+			[]string{"bootstrap-acl", "-consul-addresses=127.0.0.1", "-consul-tls-disabled", "-kubernetes-host=https://k", "-bootstrap-token-path=/"},
+			exitOther, "read the bootstrap token",
 		},
 		"warning":        {append(valid, "-consul-token-path=x"), exitOther, "has no effect"},
 		"ids, nothing":   {[]string{"write-proxy-ids"}, exitOther, "say what to write"},
