@@ -58,10 +58,15 @@ func (b *bench) run(ctx context.Context, chosen []scenario) *report.Report {
 	for _, bin := range b.binaries {
 		r.Binaries = append(r.Binaries, bin.Binary)
 	}
+	before, err := readCPUUse()
 	for _, s := range chosen {
 		r.Rows = append(r.Rows, rows(s, b.rehearse(ctx, s))...)
 	}
-	r.Ended, r.Machine.LoadEnd = time.Now(), load()
+	after, errAfter := readCPUUse()
+	if err == nil && errAfter == nil {
+		r.Machine.Others = others(before, after)
+	}
+	r.Ended = time.Now()
 	return r
 }
 
@@ -169,7 +174,7 @@ func rows(s scenario, outcomes []*outcome) []report.Row {
 			}
 			cell := report.Cell{Figure: report.Summarise(samples)}
 			if len(samples) < len(o.rounds) {
-				cell.Reason = fmt.Sprintf("%d of %d rounds failed: %s", len(o.rounds)-len(samples), len(o.rounds), o.reason)
+				cell.Reason = fmt.Sprintf("%d of %d rounds gave nothing: %s", len(o.rounds)-len(samples), len(o.rounds), o.reason)
 				if cell.Figure == nil {
 					cell.Reason = o.reason
 				}

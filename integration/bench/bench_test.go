@@ -9,10 +9,13 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"podplane/integration/bench/report"
 )
@@ -115,7 +118,7 @@ func TestRoundsThatFail(t *testing.T) {
 		t.Errorf("what always fails was tried %d times, want %d", calls, failures)
 	}
 	mishap, partial, none := r.Rows[0].Cells[0], r.Rows[0].Cells[1], r.Rows[1].Cells[1]
-	if len(mishap.Figure.Samples) != 4 || mishap.Reason != "1 of 5 rounds failed: a mishap" {
+	if len(mishap.Figure.Samples) != 4 || mishap.Reason != "1 of 5 rounds gave nothing: a mishap" {
 		t.Errorf("one mishap: %+v", mishap)
 	}
 	if len(partial.Figure.Samples) != 2 || !strings.HasPrefix(partial.Reason, "3 of 5") {
@@ -141,6 +144,104 @@ func TestTimeIsUp(t *testing.T) {
 	r := two().run(ctx, []scenario{s})
 	if calls != 1 || r.Rows[0].Cells[1].Reason != "the time was up" || r.Rows[0].Cells[0].Figure == nil {
 		t.Errorf("%d rounds; %+v", calls, r.Rows[0].Cells)
+	}
+}
+
+// TestOthers: what is not ours is others'.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	busy, steal, err := parseStat("cpu  100 20 3 40000 500 6 7 80 9 10\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+	if busy != 1360*time.Millisecond || steal != 800*time.Millisecond || err != nil {
+		t.Errorf("busy %s, steal %s, %v", busy, steal, err)
+	}
+	for _, bad := range []string{"", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu a b c d e f g h"} {
+		if _, _, err := parseStat(bad); err == nil {
+			t.Errorf("%q is no error", bad)
+		}
+	}
+	now := time.Now()
+	from := cpuUse{at: now, busy: 10 * time.Second, own: time.Second}
+	for name, tt := range map[string]struct {
+		to   cpuUse
+		want *report.Others
+	}{
+		"all is ours": {cpuUse{at: now.Add(4 * time.Second), busy: 15 * time.Second, own: 6 * time.Second}, &report.Others{}},
+		"some is others'": {
+			cpuUse{at: now.Add(4 * time.Second), busy: 15 * time.Second, own: 2 * time.Second, steal: time.Second},
+			&report.Others{Programs: 1, Hypervisor: 0.25},
+		},
+		"a little below zero": {cpuUse{at: now.Add(4 * time.Second), busy: 15 * time.Second, own: 6100 * time.Millisecond}, &report.Others{}},
+		"no time":             {from, nil},
+	} {
+		got := others(from, tt.to)
+		if (got == nil) != (tt.want == nil) || got != nil && *got != *tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+}
+
+// TestOwnUse: what was used by an orphan that a child has left behind is ours, once it has been waited for. It is not
+// parallel, so that there are no other children.
+func TestOwnUse(t *testing.T) {
+	if err := adopt(); err != nil {
+		t.Fatal(err)
+	}
+	// The loop has an end of its own, if nobody else ends it.
+	const work = `{ i=0; while [ $i -lt 20000000 ]; do i=$((i+1)); done; } >/dev/null 2>&1 & echo $!`
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", work).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := readCPUUse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const least = 200 * time.Millisecond
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for used := time.Duration(0); used < least; <-tick.C {
+		if used, err = cpuTime(orphan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	between, err := readCPUUse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitEnd(orphan, time.Millisecond) // kills it
+	after, err := readCPUUse()
+	if err != nil || after.own-between.own < least {
+		t.Errorf("%+v, then %+v, then %+v, %v; the orphan has used more than %s", before, between, after, err, least)
+	}
+	if _, err := cpuTime(orphan); err == nil {
+		t.Error("the orphan has not ended")
+	}
+	awaitEnd(orphan, time.Minute) // nobody: returns at once
+}
+
+// A run that had no time for everything says so, and leaves the last whole table in its place.
+func TestPartOfARun(t *testing.T) {
+	t.Parallel()
+	doc := filepath.Join(t.TempDir(), "doc.md")
+	const old = "<!-- bench:begin -->\nold\n<!-- bench:end -->\n"
+	if err := os.WriteFile(doc, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	interrupted, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	for want, ctx := range map[string]context.Context{"-timeout": t.Context(), "interrupted": interrupted} {
+		var out bytes.Buffer
+		err := run(ctx, []string{"-bin", script(t, "exit 1"), "-only", "start", "-doc", doc, "-timeout", "1ns"}, &out, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(out.String(), "the time was up") {
+			t.Errorf("%v, %s; want an error about %s, and dashes", err, out.String(), want)
+		}
+		if text, _ := os.ReadFile(doc); string(text) != old {
+			t.Errorf("%s: the document has %s", want, text)
+		}
 	}
 }
 

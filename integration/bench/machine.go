@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 
 // inspectMachine says where this runs. What cannot be found out stays empty.
 func inspectMachine() report.Machine {
-	m := report.Machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), CPU: "unknown", Kernel: "unknown", LoadStart: load()}
+	m := report.Machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), CPU: "unknown", Kernel: "unknown"}
 	if kib, err := field("/proc/meminfo", "MemTotal"); err == nil {
 		m.MemoryMiB = int(kib / 1024)
 	}
@@ -37,17 +36,6 @@ func inspectMachine() report.Machine {
 		m.Kernel = strings.TrimSpace(string(release))
 	}
 	return m
-}
-
-// load is the load average over one minute.
-func load() float64 {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return 0
-	}
-	first, _, _ := strings.Cut(string(text), " ")
-	v, _ := strconv.ParseFloat(first, 64)
-	return v
 }
 
 // binary is a dataplane to be measured.

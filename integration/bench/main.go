@@ -111,6 +111,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *vs != "" {
 		paths = append(paths, *vs)
 	}
+	if err := adopt(); err != nil {
+		return fmt.Errorf("adopt what dataplanes leave behind: %w", err)
+	}
+	interrupted := ctx
 	ctx, cancel := context.WithTimeout(ctx, *limit)
 	defer cancel()
 	b := &bench{scale: fullScale(), quick: *quick, rounds: *rounds, progress: stderr}
@@ -120,7 +124,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if b.binaries, err = inspectAll(ctx, paths...); err != nil {
 		return err
 	}
-	return publish(b.run(ctx, chosen), stdout, outputs{json: *jsonPath, doc: *doc, check: *check})
+	r, out := b.run(ctx, chosen), outputs{json: *jsonPath, doc: *doc, check: *check}
+	switch {
+	case interrupted.Err() != nil:
+		err = errors.New("interrupted: what is left is a dash")
+	case ctx.Err() != nil:
+		err = fmt.Errorf("the %s of -timeout were not enough: what is left is a dash", *limit)
+	default:
+		return publish(r, stdout, out)
+	}
+	out.doc = "" // it keeps its last whole table
+	return errors.Join(err, publish(r, stdout, out))
 }
 
 // outputs say where a report goes besides standard output.

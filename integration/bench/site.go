@@ -219,13 +219,19 @@ func (s *site) startCopy(ctx context.Context, urls ...string) (string, error) {
 	return "http://" + peer.Hello().Addr + "/", nil
 }
 
-// close ends everything, the dataplane first: it is not to see the others' end.
+// close ends everything, the dataplane first: it is not to see the others' end. When it returns nothing is left that
+// could disturb the next round.
 func (s *site) close() {
 	if s.dataplane != nil {
 		s.dataplane.Kill()
 	}
 	if s.listener != nil {
 		_ = s.listener.Close() // ends an Envoy that nobody else does
+		for _, peer := range s.listener.Peers() {
+			if peer.Hello().Role == envoyend.Role {
+				awaitEnd(peer.Hello().PID, endGrace)
+			}
+		}
 	}
 	for _, p := range s.others {
 		p.Kill()

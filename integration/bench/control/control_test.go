@@ -169,6 +169,44 @@ func TestEveryWaitEnds(t *testing.T) {
 	close(release)
 }
 
+// A program does not live on for the sake of a command whose answer nobody waits for any more.
+func TestHangingUpEndsACommand(t *testing.T) {
+	t.Parallel()
+	l, path := listen(t)
+	begun := make(chan struct{})
+	_, ended := program(t, path, map[string]Handler{
+		"hang": Handle(func(ctx context.Context, _ int) (any, error) {
+			close(begun)
+			select {
+			case <-ctx.Done():
+			case <-time.After(patience):
+				t.Error("the command goes on")
+			}
+			return nil, ctx.Err()
+		}),
+	})
+	ctx := bounded(t)
+	peer, err := l.Next(ctx, "worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	called := make(chan error, 1)
+	go func() { called <- peer.Call(ctx, "hang", 1, nil) }()
+	<-begun
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("hung up on: %v", err)
+	}
+	if err := <-called; err == nil {
+		t.Error("a call without an answer is no error")
+	}
+	if all := l.Peers(); len(all) != 1 || all[0].Hello().Role != "worker" {
+		t.Errorf("peers: %+v", all)
+	}
+}
+
 func TestOtherRole(t *testing.T) {
 	t.Parallel()
 	l, path := listen(t)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -84,6 +85,13 @@ func (s *Listener) Close() error {
 	s.mu.Unlock()
 	s.wg.Wait()
 	return err
+}
+
+// Peers are all programs that have connected. It is for after Close: before, they may still have to say hello.
+func (s *Listener) Peers() []*Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.peers)
 }
 
 // Peer is a program as the benchmark sees it. It is for one goroutine at a time.

@@ -68,11 +68,28 @@ func (p *Program) say(kind, name string, data any, failure error) error {
 }
 
 // Serve carries out commands one after the other until the benchmark hangs up,
-// which gives nil, or ctx ends. It closes the connection.
+// which gives nil, or ctx ends. Either ends the command that is under way, too. It
+// closes the connection.
 func (p *Program) Serve(ctx context.Context, commands map[string]Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = p.conn.Close() })
 	defer stop()
-	defer func() { _ = p.conn.Close() }()
+	arrived := make(chan frame)
+	var reader sync.WaitGroup
+	var unread error
+	reader.Go(func() {
+		defer cancel()
+		unread = p.read(ctx, arrived)
+	})
+	err := p.obey(ctx, arrived, commands)
+	cancel()
+	_ = p.conn.Close()
+	reader.Wait()
+	return errors.Join(err, unread)
+}
+
+// read passes commands on until there can be no more.
+func (p *Program) read(ctx context.Context, arrived chan<- frame) error {
 	for dec := json.NewDecoder(p.conn); ; {
 		var f frame
 		if err := dec.Decode(&f); err != nil {
@@ -81,13 +98,29 @@ func (p *Program) Serve(ctx context.Context, commands map[string]Handler) error 
 			}
 			return fmt.Errorf("read a command of the benchmark: %w", err)
 		}
+		select {
+		case arrived <- f:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *Program) obey(ctx context.Context, arrived <-chan frame, commands map[string]Handler) error {
+	for {
+		var f frame
+		select {
+		case f = <-arrived:
+		case <-ctx.Done():
+			return nil
+		}
 		var data any
 		handler, ok := commands[f.Name]
 		err := fmt.Errorf("unknown command %q", f.Name)
 		if ok {
 			data, err = handler(ctx, f.Data)
 		}
-		if err := p.say(kindReply, f.Name, data, err); err != nil {
+		if err := p.say(kindReply, f.Name, data, err); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("answer the benchmark: %w", err)
 		}
 	}

@@ -27,11 +27,18 @@ type Machine struct {
 	MemoryMiB int    `json:"memory_mib"`
 	Kernel    string `json:"kernel"`
 	Go        string `json:"go"` // that of the benchmark's own ends
-	// LoadStart and LoadEnd are the load averages over one minute. The first one
-	// is others' work; in the last one the benchmark's own is included.
-	LoadStart float64 `json:"load_start"`
-	LoadEnd   float64 `json:"load_end"`
+	// Others is what others used meanwhile; nil: it is not known.
+	Others *Others `json:"others,omitempty"`
 }
+
+// Others are the CPUs that the benchmark did not have: 0.5 is half of one, all the time.
+type Others struct {
+	Programs   float64 `json:"programs"`
+	Hypervisor float64 `json:"hypervisor"` // which had other machines to run
+}
+
+// tolerable is the part of the machine's CPUs that others may use before the table says so in bold.
+const tolerable = 0.05
 
 // Binary is what was measured.
 type Binary struct {

@@ -59,11 +59,15 @@ func (r *Report) writeHead(b *strings.Builder) {
 	m := r.Machine
 	fmt.Fprintf(b, "%s, in %s, on %d CPUs (%s), %d MiB, Linux %s.\n", r.Started.UTC().Format("2006-01-02 15:04 UTC"),
 		r.Ended.Sub(r.Started).Round(time.Second), m.CPUs, m.CPU, m.MemoryMiB, m.Kernel)
-	fmt.Fprintf(b, "Load average %.2f at the start, %.2f at the end", m.LoadStart, m.LoadEnd)
-	if m.LoadStart > float64(m.CPUs)/4 {
-		b.WriteString("; **the machine had other work**")
+	if o := m.Others; o == nil {
+		b.WriteString("What others used meanwhile is not known.\n")
+	} else {
+		fmt.Fprintf(b, "Other programs used %.2f CPUs meanwhile, the hypervisor %.2f", o.Programs, o.Hypervisor)
+		if o.Programs+o.Hypervisor > tolerable*float64(m.CPUs) {
+			b.WriteString("; **the machine had other work**")
+		}
+		b.WriteString(".\n")
 	}
-	b.WriteString(".\n")
 	if r.Quick {
 		b.WriteString("**A quick run: one round of little load. It shows that all works, and no more.**\n")
 	}

@@ -21,7 +21,7 @@ func sample() *Report {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return &Report{
 		Started: began, Ended: began.Add(5 * time.Minute),
-		Machine: Machine{CPUs: 2, CPU: "a CPU", MemoryMiB: 4096, Kernel: "6.1.0", Go: "go1.26", LoadStart: 3, LoadEnd: 1.25},
+		Machine: Machine{CPUs: 2, CPU: "a CPU", MemoryMiB: 4096, Kernel: "6.1.0", Go: "go1.26", Others: &Others{Programs: 0.09, Hypervisor: 0.02}},
 		Binaries: []Binary{
 			{Name: "one", Path: "/bin/one", Version: "one v1", SHA256: "0123456789abcdef"},
 			{Name: "two", Path: "/bin/two", Version: "two v2", SHA256: "fedcba9876543210"},
@@ -37,7 +37,7 @@ func sample() *Report {
 				{Figure: Summarise([]float64{0.25, 0.3, 0.2})}, {Reason: "it ended with exit code 1"},
 			}},
 			{ID: "d", Title: "not always", Unit: "ms", Cells: []Cell{
-				{Figure: Summarise([]float64{7, 8}), Reason: "1 of 3 rounds failed: no"}, {Reason: "the time was up"},
+				{Figure: Summarise([]float64{7, 8}), Reason: "1 of 3 rounds gave nothing: no"}, {Reason: "the time was up"},
 			}},
 		},
 	}
@@ -50,7 +50,8 @@ func TestTable(t *testing.T) {
 		"one": func(r *Report) {
 			r.Binaries, r.Rows = r.Binaries[:1], []Row{{Title: "x", Unit: "s", Cells: r.Rows[0].Cells[:1]}}
 		},
-		"idle": func(r *Report) { r.Machine.LoadStart, r.Quick = 0.1, true },
+		"idle":    func(r *Report) { r.Machine.Others.Programs, r.Quick = 0.01, true },
+		"unknown": func(r *Report) { r.Machine.Others = nil },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +100,7 @@ func TestJSONHasEverything(t *testing.T) {
 func TestBroken(t *testing.T) {
 	t.Parallel()
 	broken := sample().Broken()
-	want := []string{"a share: 0.25", "not always: 1 of 3 rounds failed"}
+	want := []string{"a share: 0.25", "not always: 1 of 3 rounds gave nothing"}
 	if len(broken) != len(want) {
 		t.Fatalf("broken: %q, want %q", broken, want)
 	}
