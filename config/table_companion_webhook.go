@@ -19,7 +19,7 @@ func (c *Companion) webhookSettings() []Setting {
 			bind: func(*Config) value { return text(&w.ServiceName, notEmpty()) },
 		}, {
 			Flag: "webhook-concurrency", Default: "64", Group: groupWebhook,
-			Help: "How many pods are decided on at the same time. More wait.",
+			Help: "How many pods are decided on at the same time. Eight times as many wait, for two seconds at most; the API server is told to ask again about more.",
 			bind: func(*Config) value { return number(&w.Concurrency, 1, 65536) },
 		}, {
 			Flag: "shutdown-delay", Default: "5s", Group: groupWebhook,

@@ -23,9 +23,10 @@ func (o *offered) Read(p []byte) (int, error) {
 // not cost the memory of the largest body.
 func TestLengthIsNotTrusted(t *testing.T) {
 	t.Parallel()
-	s := &Server{log: hclog.NewNullLogger(), slots: make(chan struct{}, 1)}
+	b := newBounds(Config{}.withDefaults())
+	s := &Server{log: hclog.NewNullLogger(), bounds: b}
 	var err error
-	if s.metrics, err = newMetrics(nil); err != nil {
+	if s.metrics, err = newMetrics(nil, b); err != nil {
 		t.Fatal(err)
 	}
 	body := &offered{}

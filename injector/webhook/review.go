@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"mime"
 	"net/http"
 	"runtime/debug"
@@ -51,37 +53,46 @@ const (
 	resultBusy      = "busy"
 )
 
+// retryAfter is when a refused review should be sent again, in seconds: API servers
+// do, some times, within the timeout of the webhook configuration. One of two, so
+// that a burst does not come back as a burst.
+func retryAfter() string { return strconv.Itoa(1 + rand.IntN(2)) }
+
+// busyEvery is the time between two lines in the log that say so.
+const busyEvery = 10 * time.Second
+
 // ServeHTTP answers one AdmissionReview:
 // https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	result := s.serve(w, r)
-	s.metrics.duration.Observe(time.Since(start).Seconds())
+	if result != resultBusy {
+		s.metrics.duration.Observe(time.Since(start).Seconds())
+	}
 	s.metrics.admissions.WithLabelValues(result).Inc()
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) (result string) {
-	review, status, err := s.read(w, r)
-	if err != nil {
-		s.log.Warn("refused a request that is no admission review", "remote_addr", r.RemoteAddr, "reason", err.Error())
-		http.Error(w, err.Error(), status)
-		return resultBad
+	if s.bounds.full() {
+		return s.busy(w)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), decisionTimeout)
 	defer cancel()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		// Not a decision about the pod: the failure policy of the webhook
-		// configuration is for this.
-		http.Error(w, "too many pods at the same time", http.StatusServiceUnavailable)
-		return resultBusy
-	}
-	answer, result := s.decide(ctx, review.Request)
-	answer.UID = review.Request.UID
-	out, err := json.Marshal(admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: answer})
+	from := &metered{from: http.MaxBytesReader(w, r.Body, maxBody), of: s.bounds}
+	defer from.done()
+	body, status, err := read(r, from)
 	if err != nil {
+		return s.noReview(w, r, status, err)
+	}
+	done, err := s.bounds.turn(ctx)
+	if err != nil {
+		return s.busy(w)
+	}
+	out, result, err := s.review(ctx, body, done)
+	switch {
+	case result == resultBad:
+		return s.noReview(w, r, http.StatusBadRequest, err)
+	case err != nil:
 		s.log.Error("cannot encode an answer", "error", err)
 		http.Error(w, "the answer cannot be encoded", http.StatusInternalServerError)
 		return resultError
@@ -92,32 +103,76 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (result string) {
 	return result
 }
 
-// read takes the review out of the request, with the HTTP status if it is none.
-func (s *Server) read(w http.ResponseWriter, r *http.Request) (admissionv1.AdmissionReview, int, error) {
-	var review admissionv1.AdmissionReview
+// busy is no decision about the pod: API servers ask again, and at last go by the
+// failure policy of the webhook configuration.
+func (s *Server) busy(w http.ResponseWriter) string {
+	w.Header().Set("Retry-After", retryAfter())
+	http.Error(w, errBusy.Error(), http.StatusServiceUnavailable)
+	now, before := time.Now().UnixNano(), s.saidBusy.Load()
+	if now-before > int64(busyEvery) && s.saidBusy.CompareAndSwap(before, now) {
+		s.log.Warn("there are more reviews than this replica can decide on, API servers are told to ask again", "waiting", len(s.bounds.waiting))
+	}
+	return resultBusy
+}
+
+func (s *Server) noReview(w http.ResponseWriter, r *http.Request, status int, err error) string {
+	if errors.Is(err, errBusy) {
+		return s.busy(w)
+	}
+	s.log.Warn("refused a request that is no admission review", "remote_addr", r.RemoteAddr, "reason", err.Error())
+	http.Error(w, err.Error(), status)
+	return resultBad
+}
+
+// read takes the body out of the request, with the HTTP status if it cannot.
+func read(r *http.Request, from io.Reader) ([]byte, int, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return review, http.StatusUnsupportedMediaType, errors.New("the content type must be application/json")
+		return nil, http.StatusUnsupportedMediaType, errors.New("the content type must be application/json")
 	}
 	var body bytes.Buffer
 	if n := r.ContentLength; n > 0 {
 		body.Grow(int(min(n, trustedLength)) + bytes.MinRead)
 	}
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return review, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is larger than %d bytes", maxBody)
+	if _, err := body.ReadFrom(from); err != nil {
+		if errors.Is(err, errBusy) {
+			return nil, http.StatusServiceUnavailable, err
 		}
-		return review, http.StatusBadRequest, errors.New("the body cannot be read")
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is larger than %d bytes", maxBody)
+		}
+		return nil, http.StatusBadRequest, errors.New("the body cannot be read")
 	}
-	if err := json.Unmarshal(body.Bytes(), &review); err != nil {
-		return review, http.StatusBadRequest, errors.New("the body is not the JSON of an admission review")
+	return body.Bytes(), 0, nil
+}
+
+// review makes the answer to a body, and calls done when the work is over.
+func (s *Server) review(ctx context.Context, body []byte, done func()) (out []byte, result string, err error) {
+	defer done()
+	review, err := parse(body)
+	if err != nil {
+		return nil, resultBad, err
+	}
+	answer, result := s.decide(ctx, review.Request)
+	answer.UID = review.Request.UID
+	out, err = json.Marshal(admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: answer})
+	if err != nil {
+		return nil, resultError, err
+	}
+	return out, result, nil
+}
+
+// parse reads a review.
+func parse(body []byte) (review admissionv1.AdmissionReview, err error) {
+	if err := json.Unmarshal(body, &review); err != nil {
+		return review, errors.New("the body is not the JSON of an admission review")
 	}
 	switch {
 	case review.Kind != "AdmissionReview" || review.APIVersion != admissionv1.SchemeGroupVersion.String():
-		return review, http.StatusBadRequest, errors.New("the body is not an AdmissionReview of " + admissionv1.SchemeGroupVersion.String())
+		return review, errors.New("the body is not an AdmissionReview of " + admissionv1.SchemeGroupVersion.String())
 	case review.Request == nil || review.Request.UID == "":
-		return review, http.StatusBadRequest, errors.New("the review is without a request, or the request without a UID")
+		return review, errors.New("the review is without a request, or the request without a UID")
 	}
-	return review, 0, nil
+	return review, nil
 }
 
 // decide asks the mutator and puts what it says into a response.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -24,6 +25,12 @@ const (
 	// larger than the burst's own. A decision takes well under a millisecond.
 	DefaultConcurrency   = 64
 	DefaultShutdownDelay = 5 * time.Second
+	// DefaultPatience is short beside the ten seconds that webhook configurations
+	// give a review: who is refused has time to ask again.
+	DefaultPatience = 2 * time.Second
+	// DefaultMemory is ten of the largest bodies, or thousands of usual ones. A
+	// review takes several times its body.
+	DefaultMemory = 32 << 20
 )
 
 const (
@@ -31,10 +38,13 @@ const (
 	// https://github.com/kubernetes/apiserver/blob/v0.36.3/pkg/server/config.go, MaxRequestBodyBytes.
 	maxBody = 3 << 20
 	// trustedLength is how much memory a request gets for having said how long it
-	// is, in bytes: most reviews fit. More takes more bytes that are there.
-	trustedLength = 64 << 10
+	// is, in bytes: many reviews fit. More takes more bytes that are there.
+	trustedLength = 8 << 10
 	// decisionTimeout bounds one review. Webhook configurations may allow up to 30 s.
 	decisionTimeout = 10 * time.Second
+	// waitingEach keeps the wait well below the patience where decisions take as
+	// long as they should.
+	waitingEach = 8
 	// closeTimeout is how long answers under way may take when the server ends.
 	closeTimeout = 5 * time.Second
 )
@@ -48,9 +58,16 @@ type Config struct {
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Mutate decides. Required.
 	Mutate Mutator
-	// Concurrency is how many reviews are decided at the same time; more wait. 0
-	// is DefaultConcurrency.
+	// Concurrency is how many reviews are decided at the same time. 0 is
+	// DefaultConcurrency.
 	Concurrency int
+	// Waiting is how many more may wait for that, each for no longer than Patience,
+	// and Memory how many bytes the bodies of all may have. What exceeds one of them
+	// is refused, and to be asked again. 0 is waitingEach times Concurrency, and the
+	// Default of the same name.
+	Waiting  int
+	Patience time.Duration
+	Memory   int64
 	// ShutdownDelay is how long the server goes on as before when its context
 	// ends: until no API server is sent here any more.
 	ShutdownDelay time.Duration
@@ -58,12 +75,29 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
+func (c Config) withDefaults() Config {
+	if c.Concurrency <= 0 {
+		c.Concurrency = DefaultConcurrency
+	}
+	if c.Waiting <= 0 {
+		c.Waiting = waitingEach * c.Concurrency
+	}
+	if c.Patience <= 0 {
+		c.Patience = DefaultPatience
+	}
+	if c.Memory <= 0 {
+		c.Memory = DefaultMemory
+	}
+	return c
+}
+
 // Server serves admission reviews. It is made by New, and Run is called once.
 type Server struct {
 	cfg      Config
 	log      hclog.Logger
 	metrics  *metrics
-	slots    chan struct{}
+	bounds   *bounds
+	saidBusy atomic.Int64 // when it was last logged, in nanoseconds
 	listener net.Listener
 	http     *http.Server
 }
@@ -77,14 +111,13 @@ func New(cfg Config, log hclog.Logger) (*Server, error) {
 	if cfg.GetCertificate == nil || cfg.Mutate == nil {
 		return nil, errors.New("webhook: server needs a certificate and a mutator")
 	}
-	if cfg.Concurrency <= 0 {
-		cfg.Concurrency = DefaultConcurrency
-	}
-	m, err := newMetrics(cfg.Metrics)
+	cfg = cfg.withDefaults()
+	b := newBounds(cfg)
+	m, err := newMetrics(cfg.Metrics, b)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: log, metrics: m, slots: make(chan struct{}, cfg.Concurrency)}
+	s := &Server{cfg: cfg, log: log, metrics: m, bounds: b}
 	if s.listener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("bind webhook server: %w", err)
 	}
@@ -95,8 +128,8 @@ func New(cfg Config, log hclog.Logger) (*Server, error) {
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			GetCertificate: cfg.GetCertificate,
-			// HTTP/1.1 only: API servers keep connections open, and streams on one
-			// connection would escape the bounds below.
+			// HTTP/1.1 only: it is all that API servers speak to a webhook, and streams on
+			// one connection would escape the bounds below.
 			NextProtos: []string{"http/1.1"},
 		},
 		ReadHeaderTimeout: 5 * time.Second,

@@ -289,22 +289,6 @@ func TestOtherPaths(t *testing.T) {
 	}
 }
 
-// TestBusy answers with what is no decision when a client's patience ends.
-func TestBusy(t *testing.T) {
-	t.Parallel()
-	s, _ := newServer(t, Config{Concurrency: 1, Mutate: func(context.Context, Request) (Decision, error) { return Decision{}, nil }})
-	s.slots <- struct{}{}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	r := httptest.NewRequestWithContext(ctx, http.MethodPost, Path, bytes.NewReader(review(nil)))
-	r.Header.Set("Content-Type", "application/json")
-	w := httptest.NewRecorder()
-	s.ServeHTTP(w, r)
-	if w.Code != http.StatusServiceUnavailable {
-		t.Errorf("status %d", w.Code)
-	}
-}
-
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	mutate := func(context.Context, Request) (Decision, error) { return Decision{}, nil }
@@ -317,7 +301,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Error("a taken address is no error")
 	}
 	registry := prometheus.NewRegistry()
-	if _, err := newMetrics(registry); err != nil {
+	if _, err := newMetrics(registry, newBounds(Config{}.withDefaults())); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := New(Config{Mutate: mutate, GetCertificate: none, Addr: "127.0.0.1:0", Metrics: registry}, nil); err == nil {
