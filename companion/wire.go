@@ -68,6 +68,7 @@ func injectorConfig(c *config.Companion) (injector.Config, error) {
 		},
 		Login: injector.Login{
 			AuthMethod:    c.Inject.AuthMethod,
+			AnyAccount:    c.Inject.AnyAccount,
 			Audience:      c.Inject.TokenAudience,
 			ExpirySeconds: int64(c.Inject.TokenExpiry / time.Second),
 		},
@@ -117,6 +118,7 @@ func registrarConfig(with Registration) (registrar.Config, error) {
 		Registerer:           with.Metrics,
 		Logger:               with.Log,
 	}
+	out.AccountsAreServices = c.Inject.AuthMethod != "" && !c.Inject.AnyAccount
 	if c.Registrar.TokenCleanup {
 		out.AuthMethod = c.Inject.AuthMethod
 	}

@@ -66,6 +66,8 @@ type Inject struct {
 	CompanionImage string
 	// AuthMethod is what sidecars log in to; empty means that ACLs are off.
 	AuthMethod string
+	// AnyAccount lets pods join whose ServiceAccount is not named like the service.
+	AnyAccount bool
 	// TokenAudience is the audience of the sidecars' service account tokens.
 	TokenAudience string
 	// TokenExpiry is the life of those tokens.

@@ -53,6 +53,10 @@ func (c *Companion) injectSettings() []Setting {
 			Help: "The auth method that sidecars log in to. Unset: ACLs are off.",
 			bind: func(*Config) value { return text(&i.AuthMethod) },
 		}, {
+			Flag: "any-service-account", Default: "false", Group: groupInject,
+			Help: "With `-acl-auth-method`, let pods join whose ServiceAccount has another name than their service. They are refused otherwise: the binding rules of `bootstrap-acl` do not let their dataplanes log in. For binding rules of your own.",
+			bind: func(*Config) value { return boolean(&i.AnyAccount) },
+		}, {
 			Flag: "token-audience", Group: groupInject,
 			Help: "The audience of the service account tokens that sidecars log in with. Unset: the API server's.",
 			bind: func(*Config) value { return text(&i.TokenAudience) },

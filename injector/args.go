@@ -95,7 +95,7 @@ func (m *mutation) lifecycleArguments(f *flags, s meshpod.Service) {
 	f.number("graceful-port", s.Ports.Lifecycle)
 	if l.Enabled {
 		f.on("shutdown-drain-listeners", l.DrainListeners)
-		f.number("shutdown-grace-period-seconds", l.ShutdownGrace)
+		f.number("shutdown-grace-period-seconds", m.shutdownGrace())
 		f.text("graceful-shutdown-path", l.ShutdownPath)
 		f.number("startup-grace-period-seconds", l.StartupGrace)
 		f.text("graceful-startup-path", l.StartupPath)
@@ -110,6 +110,21 @@ func (m *mutation) lifecycleArguments(f *flags, s meshpod.Service) {
 		// It is told to end when the application has: nothing but what is in flight is worth waiting for.
 		f.text("shutdown-when-idle", "always")
 	}
+}
+
+// endSeconds is what a dataplane keeps of the pod's time to end for Envoy's end
+// and its own.
+const endSeconds = 3
+
+// shutdownGrace is the dataplane's grace period. A default that does not fit into
+// the pod's, as one of 30 s into Kubernetes' 30 s, is made to fit here: each
+// dataplane would do it itself, and warn of what nobody has asked for.
+func (m *mutation) shutdownGrace() int {
+	grace, whole := m.mesh.Lifecycle.ShutdownGrace, m.pod.Spec.TerminationGracePeriodSeconds
+	if m.cfg.Compat || whole == nil || *whole == 0 || m.pod.Annotations[meshpod.AnnotationShutdownGrace] != "" {
+		return grace
+	}
+	return min(grace, int(max(0, *whole-endSeconds)))
 }
 
 func (m *mutation) metricsArguments(f *flags, s meshpod.Service) {

@@ -134,20 +134,23 @@ func within(inner, folder string) bool {
 	return inner == folder || strings.HasPrefix(inner, folder+"/")
 }
 
-// checkAccount warns of a dataplane that Consul will probably refuse: with the
-// usual binding rule, a ServiceAccount is the service of its name.
+// anyAccount says what to do for those who know better.
+const anyAccount = "if binding rules of your own say otherwise, set -any-service-account of podplane-injector"
+
+// checkAccount refuses a pod whose dataplane Consul would refuse for as long as
+// it runs: with the usual binding rule, a ServiceAccount is the service of its
+// name.
 func (m *mutation) checkAccount() {
-	if m.cfg.Login.AuthMethod == "" {
+	if m.cfg.Login.AuthMethod == "" || m.cfg.Login.AnyAccount {
 		return
 	}
 	first := m.mesh.Services[0]
 	switch account := m.mesh.ServiceAccount; {
 	case first.Name == account:
 	case first.Name != "":
-		m.problems.Warnf(meshpod.AnnotationService, first.Name, "is not the name of the pod's ServiceAccount, %q: "+
-			"unless a binding rule of Consul says otherwise, the dataplane will not be allowed to be that service", account)
+		m.problems.Errorf(meshpod.AnnotationService, first.Name, "is not the name of the pod's ServiceAccount, %q: "+
+			"the dataplane would not be allowed to be that service; "+anyAccount, account)
 	case m.mesh.NameOf(first, "") == "":
-		m.problems.Warnf("spec.serviceAccountName", account, "cannot be the name of a service: "+
-			"unless a binding rule of Consul says otherwise, the dataplane cannot log in")
+		m.problems.Errorf("spec.serviceAccountName", account, "cannot be the name of a service: the dataplane could not log in; "+anyAccount)
 	}
 }

@@ -76,6 +76,9 @@ type Consul struct {
 type Login struct {
 	// AuthMethod is Consul's; empty means that ACLs are off.
 	AuthMethod string
+	// AnyAccount lets pods join whose ServiceAccount has another name than their
+	// service: Consul has binding rules for that.
+	AnyAccount bool
 	// Audience is that of the bearer token; empty is the API server's.
 	Audience string
 	// ExpirySeconds is the life of the bearer token, which the kubelet renews.

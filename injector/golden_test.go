@@ -191,6 +191,8 @@ func configured(t *testing.T, words []string) Config {
 			cfg.Consul.Addresses, cfg.Consul.GRPCPort, cfg.Consul.ServerWatchDisabled = `exec=/bin/discover --env="$ZONE"`, 8503, true
 		case "acl":
 			cfg.Login = Login{AuthMethod: "podplane"}
+		case "any-account":
+			cfg.Login = Login{AuthMethod: "podplane", AnyAccount: true}
 		case "audience":
 			cfg.Login = Login{AuthMethod: "podplane", Audience: "consul", ExpirySeconds: 7200}
 		case "ordinary":

@@ -50,6 +50,9 @@ type Config struct {
 	CrossNamespacePolicy string
 	// Locality adds the region and zone of the Kubernetes node to services. It watches nodes.
 	Locality bool
+	// AccountsAreServices says that a dataplane can log in only as the service of its ServiceAccount's name, so that people
+	// are told of pods that a Kubernetes Service gives another name.
+	AccountsAreServices bool
 	// AuthMethod is the one that pods log in with. The tokens of pods that are gone are deleted; empty leaves them alone.
 	AuthMethod string
 	// Workers is how many pods are brought up to date at the same time. Defaults to DefaultWorkers.

@@ -136,6 +136,21 @@ func TestStrayed(t *testing.T) {
 	}
 }
 
+// With ACLs a dataplane is the service of its ServiceAccount. A Kubernetes Service may name another, after admission.
+func TestAccountsAreServices(t *testing.T) {
+	t.Parallel()
+	for want, on := range []bool{false, true} {
+		w := newWorld(t, func(c *Config) { c.AccountsAreServices = on })
+		w.put(newPod("default", "web", "u1", func(p *corev1.Pod) { p.Labels["app"] = "other" }))
+		w.create(kubeService("shop"))
+		pod := w.put(newPod("default", "shop", "u2"))
+		w.must(pod)
+		if n := w.logs.count("cannot log in"); n != want {
+			t.Errorf("on=%t: it is logged %d times: %s", on, n, w.logs.b.String())
+		}
+	}
+}
+
 // A pod that loses its address, as when its node starts anew, is critical as soon as it is not ready.
 func TestAddressIsLost(t *testing.T) {
 	t.Parallel()

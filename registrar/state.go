@@ -99,6 +99,10 @@ func (r *reconciler) compose(ctx context.Context, s state, of subject) (state, e
 		s.detail = fmt.Sprintf("%s is taken, not %s; the annotations %s or %s can decide", member.service,
 			strings.Join(member.others, ", "), meshpod.AnnotationService, meshpod.AnnotationKubernetesService)
 	}
+	if name := asks.NameOf(asks.Services[0], member.service); r.cfg.AccountsAreServices && name != asks.ServiceAccount {
+		s.note = "a pod's dataplane cannot log in, its ServiceAccount has another name than its service"
+		s.detail = fmt.Sprintf("the ServiceAccount is %s, the service %s", asks.ServiceAccount, name)
+	}
 	if stray := r.strayed(of.pod, asks); stray != "" {
 		s.note = "a pod's dataplane does not find itself in the catalog, the settings were changed after it was injected; replace the pod"
 		s.detail = stray
