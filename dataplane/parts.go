@@ -98,6 +98,7 @@ func (d *Dataplane) buildXDS() error {
 	c.Upstream = d.session.Conn()
 	c.Changed = func() <-chan struct{} { return changes }
 	c.Epoch = func() uint64 { return d.session.Status().Epoch }
+	c.Leave = d.session.SwitchServer
 	c.Registerer = d.registry
 	server, err := xdsproxy.New(c, d.log.Named("xds"))
 	if err != nil {

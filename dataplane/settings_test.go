@@ -73,7 +73,8 @@ var notTranslated = map[string]string{
 var notFromSettings = []string{
 	// Given when the part is built.
 	"Envoy.Admin", "Envoy.Env", "Envoy.Registerer", "Session.Registerer", "Session.Logins", "XDS.PeerPID", "XDS.Secret",
-	"XDS.Upstream", "XDS.Changed", "XDS.Epoch", "XDS.Store", "XDS.Registerer", "DNS.Conn", "DNS.Settle", "DNS.Registerer", "Metrics.Registry", "Metrics.EnvoyURL",
+	"XDS.Upstream", "XDS.Changed", "XDS.Epoch", "XDS.Leave", "XDS.Store", "XDS.Registerer", "DNS.Conn", "DNS.Settle", "DNS.Registerer",
+	"Metrics.Registry", "Metrics.EnvoyURL",
 	"Drain.Proxy", "Drain.StopTimeout", "Drain.Dump", "Drain.Readiness", "Drain.Registerer",
 	"Lifecycle.Drainer", "Lifecycle.Readiness", "Lifecycle.WaitLive", "Lifecycle.Alive", "Lifecycle.LogLevel", "Lifecycle.Status",
 	"Bootstrap.XDS.Address", "Bootstrap.XDS.Secret", "Bootstrap.Prometheus.Merge.Host",
@@ -83,7 +84,7 @@ var notFromSettings = []string{
 	// Left at their defaults.
 	"Admin.Timeout", "Admin.DumpTimeout", "Envoy.MaxBackoff", "Envoy.QuitTimeout", "Envoy.TermTimeout",
 	"Envoy.KillTimeout", "Envoy.LivePoll", "Envoy.Stdout", "Envoy.Stderr", "Drain.Poll", "Metrics.MaxInFlight",
-	"Metrics.Timeout", "XDS.MaxStreamAge", "DNS.ResolvConf", "DNS.Domain", "DNS.MaxInFlight", "DNS.Timeout",
+	"Metrics.Timeout", "XDS.MaxStreamAge", "XDS.FirstPatience", "DNS.ResolvConf", "DNS.Domain", "DNS.MaxInFlight", "DNS.Timeout",
 	// Instead of a file, as the path of the CAs is one or a folder.
 	"Bootstrap.Prometheus.CADir", "Bootstrap.Prometheus.CABundle",
 }

@@ -60,6 +60,13 @@ type Config struct {
 	// opened in an earlier one is left for a new one, without waiting for its
 	// end. May be nil.
 	Epoch func() uint64
+	// Leave asks for another server than the one in use, which has not answered on
+	// a stream; what comes of it, Epoch tells. May be nil.
+	Leave func(reason string)
+	// FirstPatience is for how long, and up to as long again by chance, a server may
+	// leave a new stream without an answer before it is left. It doubles with each
+	// one that does, up to five minutes. Default 5 s.
+	FirstPatience time.Duration
 	// NoCache turns the last-known-good copy off.
 	NoCache bool
 	// Store keeps the copy beyond the life of the process; nil keeps it in memory
@@ -82,6 +89,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxStreamAge == 0 {
 		c.MaxStreamAge = defaultMaxStreamAge
+	}
+	if c.FirstPatience == 0 {
+		c.FirstPatience = defaultFirstPatience
 	}
 	return c
 }
@@ -133,7 +143,9 @@ type Server struct {
 	cache   *cache // nil if turned off
 	current *session
 	gen     uint64 // counts the upstream streams
-	status  Status
+	// patience is how long the next stream waits for an answer, see awaitAnswer.
+	patience time.Duration
+	status   Status
 }
 
 // New checks the configuration and binds the listener. Errors name the address.
@@ -150,13 +162,14 @@ func New(config Config, log hclog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("listen for xds on %q: %w", config.Addr, err)
 	}
 	s := &Server{
-		config:  config,
-		log:     log,
-		metrics: newInstruments(config.Registerer),
-		now:     time.Now,
-		fatal:   make(chan error, 1),
-		changed: make(chan struct{}, 1),
-		status:  Status{DisconnectedSince: time.Now()},
+		config:   config,
+		log:      log,
+		metrics:  newInstruments(config.Registerer),
+		now:      time.Now,
+		fatal:    make(chan error, 1),
+		changed:  make(chan struct{}, 1),
+		patience: config.FirstPatience,
+		status:   Status{DisconnectedSince: time.Now()},
 	}
 	if !config.NoCache {
 		s.cache = newCache()

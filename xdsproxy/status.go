@@ -96,17 +96,6 @@ func (s *Server) Status() Status {
 	return st
 }
 
-// tellSilence warns of a proxy that gets no configuration although a server has
-// its subscription.
-func (s *Server) tellSilence() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.status.LastMessage.IsZero() && s.status.UpstreamConnected {
-		s.log.Warn("the consul server has sent no configuration so far; it may lack a leader, or the token the permission service:write",
-			"waited", silence)
-	}
-}
-
 // answered notes a response of a server's.
 func (s *Server) answered(f *frame) {
 	now := s.now()
@@ -114,6 +103,7 @@ func (s *Server) answered(f *frame) {
 	s.metrics.lastResponse.Set(float64(now.UnixMilli()) / 1e3)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.patience = s.config.FirstPatience
 	s.status.LastMessage = now
 	s.status.LastError = ""
 	s.status.Refusals = 0

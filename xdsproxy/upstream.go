@@ -23,10 +23,6 @@ const (
 	// openTimeout bounds the opening of an upstream stream: while a connection
 	// is being made, gRPC waits for it without an end.
 	openTimeout = 5 * time.Second
-	// silence is how long a proxy that was never configured waits for a first
-	// answer before it says so. A server that cannot sign the proxy's certificate
-	// says nothing at all.
-	silence = 10 * time.Second
 )
 
 // errMoved and errAged end streams that are left for another one.
@@ -91,7 +87,8 @@ func (ss *session) upstream(ctx context.Context) (answered bool, err error) {
 	q := ss.attach(cancel)
 	quiet := time.AfterFunc(silence, ss.server.tellSilence)
 	defer quiet.Stop()
-	var aged atomic.Bool
+	var heard, aged atomic.Bool
+	defer ss.awaitAnswer(epoch, &heard)()
 	age := time.AfterFunc(ss.server.config.age(), func() {
 		aged.Store(true)
 		cancel()
@@ -106,7 +103,7 @@ func (ss *session) upstream(ctx context.Context) (answered bool, err error) {
 		defer cancel()
 		ss.server.config.awaitEpoch(ctx, epoch)
 	})
-	answered, err = ss.relay(ctx, stream)
+	err = ss.relay(ctx, stream, &heard)
 	cancel()
 	helpers.Wait()
 	ss.detach(q)
@@ -116,7 +113,7 @@ func (ss *session) upstream(ctx context.Context) (answered bool, err error) {
 	case aged.Load():
 		err = errAged
 	}
-	return answered, err
+	return heard.Load(), err
 }
 
 // awaitEpoch waits until the connection leads to another server, or carries
@@ -181,26 +178,26 @@ func (ss *session) sendAll(ctx context.Context, stream grpc.ClientStream, q *que
 }
 
 // relay passes responses on to Envoy until the stream ends, and gives the
-// reason for it.
-func (ss *session) relay(ctx context.Context, stream grpc.ClientStream) (answered bool, err error) {
+// reason for it. It sets heard when the server has answered something.
+func (ss *session) relay(ctx context.Context, stream grpc.ClientStream, heard *atomic.Bool) error {
 	for {
 		f := &frame{}
 		if err := stream.RecvMsg(f); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = status.Error(codes.Unavailable, "the server ended the stream")
 			}
-			return answered, err
+			return err
 		}
 		r, err := parseResponse(f.data)
 		f.typeURL = r.typeURL
 		if err != nil {
 			f.free()
-			return answered, err
+			return err
 		}
-		answered = true
+		heard.Store(true)
 		ss.server.answered(f)
 		if err := ss.respond(ctx, f, r); err != nil {
-			return answered, err
+			return err
 		}
 	}
 }
