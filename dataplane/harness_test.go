@@ -3,7 +3,6 @@
 package dataplane
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -23,6 +21,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"podplane/config"
+	"podplane/integration/logtest"
 	"podplane/lifecycle"
 )
 
@@ -45,24 +44,6 @@ var loopbacks atomic.Int32
 func loopback() string {
 	pid := os.Getpid()
 	return fmt.Sprintf("127.%d.%d.%d", 64+pid>>8%128, pid%256, 1+loopbacks.Add(1)%254)
-}
-
-// syncBuffer is a log that is read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // load makes a configuration out of arguments as the program does. What they
@@ -91,8 +72,8 @@ func load(t *testing.T, args ...string) *config.Config {
 // sidecar is a dataplane under test.
 type sidecar struct {
 	*Dataplane
-	log     *syncBuffer
-	stdout  *syncBuffer
+	log     *logtest.Buffer
+	stdout  *logtest.Buffer
 	signals chan os.Signal
 	cancel  context.CancelFunc
 	ended   chan struct{}
@@ -103,7 +84,7 @@ type sidecar struct {
 func prepare(t *testing.T, c *fakeConsul, args ...string) (*sidecar, error) {
 	t.Helper()
 	s := &sidecar{
-		log: &syncBuffer{}, stdout: &syncBuffer{}, signals: make(chan os.Signal, 4), ended: make(chan struct{}),
+		log: &logtest.Buffer{}, stdout: &logtest.Buffer{}, signals: make(chan os.Signal, 4), ended: make(chan struct{}),
 	}
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,25 +15,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"podplane/integration/logtest"
 )
-
-// lockedBuffer takes a log while it is read.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
 
 func leafJSON(uri string, notAfter time.Time) string {
 	return fmt.Sprintf(`{"ca_cert":[{"path":"<inline>","expiration_time":"2020-01-01T00:00:00Z",
@@ -53,7 +36,7 @@ func TestExpiry(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	changes := make(chan struct{}, 1)
-	var lines lockedBuffer
+	var lines logtest.Buffer
 	e, err := NewExpiry(ExpiryConfig{
 		Admin:      adminOf(t, server),
 		Changed:    func() <-chan struct{} { return changes },
@@ -125,7 +108,7 @@ func TestExpiryWarning(t *testing.T) {
 		"another one after it":     {[][]Certificate{{leaf("a", 71*time.Hour, time.Hour)}, {leaf("b", 71*time.Hour, time.Hour)}}, 2},
 		"expired, and another too": {[][]Certificate{{leaf("a", 73*time.Hour, -time.Hour), leaf("b", 71*time.Hour, time.Hour)}}, 2},
 	} {
-		var lines lockedBuffer
+		var lines logtest.Buffer
 		e := &Expiry{log: hclog.New(&hclog.LoggerOptions{Output: &lines})}
 		for _, certs := range tc.looks {
 			e.warn(certs, now)

@@ -3,7 +3,6 @@
 package selfregister
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,35 +19,19 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"podplane/integration/logtest"
 )
 
 const secret = "token-5e1b2d"
 
 const definition = `service { name = "web" port = 8080 connect { sidecar_service {} } }`
 
-// log is a log that is read while it is written.
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // running is a registrar under test.
 type running struct {
 	*Registrar
 	t        *testing.T
-	log      *log
+	log      *logtest.Buffer
 	registry *prometheus.Registry
 	changes  chan struct{}
 	draining chan struct{}
@@ -66,7 +49,7 @@ type running struct {
 func start(t *testing.T, c *fakeCatalog, definition string, adjust ...func(*running)) *running {
 	t.Helper()
 	r := &running{
-		t: t, log: &log{}, registry: prometheus.NewRegistry(), changes: make(chan struct{}, 1), draining: make(chan struct{}), done: make(chan struct{}),
+		t: t, log: &logtest.Buffer{}, registry: prometheus.NewRegistry(), changes: make(chan struct{}, 1), draining: make(chan struct{}), done: make(chan struct{}),
 	}
 	host, port := c.host()
 	server := Server{Host: host, Token: secret, Epoch: 1}

@@ -3,11 +3,9 @@
 package serverconn
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,32 +15,16 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"podplane/integration/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// syncBuffer is a log that is read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // running is a session under test.
 type running struct {
 	*Session
-	log    *syncBuffer
+	log    *logtest.Buffer
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
@@ -58,7 +40,7 @@ func (r *running) stop() error {
 // start runs a session with times made for tests.
 func start(t *testing.T, cfg Config, adjust ...func(*tuning)) *running {
 	t.Helper()
-	r := &running{log: &syncBuffer{}, done: make(chan struct{})}
+	r := &running{log: &logtest.Buffer{}, done: make(chan struct{})}
 	var err error
 	r.Session, err = New(cfg, hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: r.log}))
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"podplane/control"
 	"podplane/dataplane"
+	"podplane/integration/logtest"
 )
 
 // asked is a podplane that says yes to everything.
@@ -39,7 +40,7 @@ func answering(t *testing.T) *asked {
 
 // called runs a subcommand.
 func called(name string, args ...string) result {
-	var stdout, stderr syncBuffer
+	var stdout, stderr logtest.Buffer
 	code := commands()[name].call(context.Background(), args, &invocation{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr})
 	return result{code, stdout.String(), stderr.String()}
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"podplane/dataplane"
+	"podplane/integration/logtest"
 )
 
 // asProgram makes the test binary the program itself.
@@ -37,24 +37,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	goleak.VerifyTestMain(m)
-}
-
-// syncBuffer is an output that is read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // result is what a run left behind.
@@ -74,7 +56,7 @@ func ran(t *testing.T, args ...string) result {
 	t.Helper()
 	signals := make(chan os.Signal, 1)
 	signals <- syscall.SIGTERM
-	var stdout, stderr syncBuffer
+	var stdout, stderr logtest.Buffer
 	done := make(chan int, 1)
 	go func() { done <- run(args, &stdout, &stderr, signals) }()
 	timer := time.NewTimer(time.Minute)
@@ -327,14 +309,14 @@ func TestProgram(t *testing.T) {
 
 // signalWriter tells when a word has been written.
 type signalWriter struct {
-	syncBuffer
+	logtest.Buffer
 	word string
 	once sync.Once
 	seen chan struct{}
 }
 
 func (w *signalWriter) Write(p []byte) (int, error) {
-	n, err := w.syncBuffer.Write(p)
+	n, err := w.Buffer.Write(p)
 	if strings.Contains(w.String(), w.word) {
 		w.once.Do(func() { close(w.seen) })
 	}

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"podplane/integration/logtest"
 	"podplane/integration/standin/admin"
 	"podplane/integration/standin/stats"
 )
@@ -31,7 +32,7 @@ type rig struct {
 	*fake
 	store *stats.Store
 	url   string
-	log   *safeBuffer
+	log   *logtest.Buffer
 }
 
 func loopback() *corev3.Address {
@@ -46,7 +47,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{fake: &fake{dump: &adminv3.ConfigDump{}}, store: store, log: &safeBuffer{}}
+	r := &rig{fake: &fake{dump: &adminv3.ConfigDump{}}, store: store, log: &logtest.Buffer{}}
 	s, err := admin.New(admin.Config{
 		Address: loopback(), Process: r, Traffic: r, Logs: r, Stats: store, AccessLog: r.log,
 		ViaAPI: func(name string) bool { return name == "api" }, Refresh: func() { r.note("refresh") },

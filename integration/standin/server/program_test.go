@@ -14,10 +14,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"podplane/integration/logtest"
 	"podplane/integration/standin/ads/adstest"
 	"podplane/integration/standin/server"
 )
@@ -28,30 +28,13 @@ type program struct {
 	admin  string // URL of the admin endpoint
 	cancel context.CancelFunc
 	code   chan int
-	log    *buffer
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	log    *logtest.Buffer
 }
 
 // run gives a whole run's exit code and output.
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs buffer
+	var out, errs logtest.Buffer
 	code = server.Main(t.Context(), server.Process{Args: args, Stdout: &out, Stderr: &errs})
 	return code, out.String(), errs.String()
 }
@@ -60,7 +43,7 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func start(t *testing.T, config string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	p := &program{tb: t, cancel: cancel, code: make(chan int, 1), log: &buffer{}}
+	p := &program{tb: t, cancel: cancel, code: make(chan int, 1), log: &logtest.Buffer{}}
 	address := filepath.Join(t.TempDir(), "admin")
 	args := []string{"-c", config, "--disable-hot-restart", "--admin-address-path", address, "-l", "debug"}
 	go func() {
