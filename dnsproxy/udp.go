@@ -80,8 +80,10 @@ func (u *udpSocket) room() []ipv4.Message {
 func (s *Server) readUDP(reading, queries context.Context) error {
 	packets, out := s.udp.room(), &outbox{s: s}
 	var pause backoff
-	for {
-		n, err := s.udp.ReadBatch(packets, 0)
+	// Room that is not used costs as well, so that there is only as much as the
+	// last read makes likely.
+	for room := 1; ; {
+		n, err := s.udp.ReadBatch(packets[:room], 0)
 		switch {
 		case err != nil && reading.Err() != nil:
 			return nil
@@ -98,6 +100,7 @@ func (s *Server) readUDP(reading, queries context.Context) error {
 			s.start(queries, requestOf(&packets[i], arrived), out)
 		}
 		out.flush()
+		room = min(2*n, batchSize)
 	}
 }
 
@@ -136,7 +139,7 @@ func (o *outbox) add(m message, p returnPath) {
 // this one client that cannot be reached.
 func (o *outbox) flush() {
 	for left := o.packets; len(left) > 0; {
-		n, err := o.s.udp.WriteBatch(left, 0)
+		n, err := o.s.udp.send(left)
 		if err != nil {
 			o.s.unsent(left[0].Addr, err)
 			n = 1
@@ -147,6 +150,15 @@ func (o *outbox) flush() {
 	}
 	clear(o.packets)
 	o.packets = o.packets[:0]
+}
+
+// send sends the first of packets, and more if it can. It gives how many.
+func (u *udpSocket) send(packets []ipv4.Message) (int, error) {
+	if len(packets) > 1 {
+		return u.WriteBatch(packets, 0)
+	}
+	_, _, err := u.WriteMsgUDP(packets[0].Buffers[0], packets[0].OOB, packets[0].Addr.(*net.UDPAddr))
+	return 1, err // this takes less than a batch of one
 }
 
 // unsent counts answers that could not be sent, and logs the first of a row.
