@@ -173,7 +173,7 @@ func (c *Companion) tenancySettings() []Setting {
 			bind: func(*Config) value { return boolean(&t.Namespaces) },
 		}, {
 			Flag: "consul-destination-namespace", Default: "default", Group: groupTenancy,
-			Help: "The Consul namespace of all services, unless they are mirrored.",
+			Help: "The Consul namespace of all services, unless they are mirrored. Dataplanes that run keep this, mirroring and the partition as they were when they were injected: replace the pods after a change.",
 			bind: func(*Config) value { return text(&t.Destination) },
 		}, {
 			Flag: "consul-namespace-mirroring", Default: "false", Group: groupTenancy,
@@ -204,7 +204,7 @@ func (c *Companion) registrarSettings() []Setting {
 			bind: func(*Config) value { return text(&r.ClusterName) },
 		}, {
 			Flag: "node-suffix", Default: "-virtual", Group: groupRegistrar,
-			Help: "What makes the name of a catalog node of a Kubernetes node's. Clusters that share a Consul datacenter, and have nodes or pods of the same names, need different ones.",
+			Help: "What makes the name of a catalog node of a Kubernetes node's. Clusters that share a Consul datacenter, and have nodes or pods of the same names, need different ones. Dataplanes that run keep the one that they were injected with: replace the pods after a change.",
 			bind: func(*Config) value { return text(&r.NodeSuffix, notEmpty()) },
 		}, {
 			Flag: "node-meta", Group: groupRegistrar,
