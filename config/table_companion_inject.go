@@ -58,7 +58,7 @@ func (c *Companion) injectSettings() []Setting {
 			bind: func(*Config) value { return boolean(&i.AnyAccount) },
 		}, {
 			Flag: "token-audience", Group: groupInject,
-			Help: "The audience of the service account tokens that sidecars log in with. Unset: the API server's.",
+			Help: "The audience of the service account tokens that sidecars log in with. Unset: the API server's, which is the only one that an auth method of the type kubernetes takes.",
 			bind: func(*Config) value { return text(&i.TokenAudience) },
 		}, {
 			Flag: "token-expiry", Default: "1h0m0s", Group: groupInject,
