@@ -4,29 +4,16 @@ package exposition
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"testing"
+
+	"podplane/integration/bench/scrapeend"
 )
 
 // pod returns what the application and Envoy of a busy pod send: 250,000
 // series in 2,200 families, 17 MB. Labels are sorted, as client libraries do.
 func pod() (application, envoy []byte) {
-	var a, e bytes.Buffer
-	for f := range 1700 {
-		fmt.Fprintf(&a, "# HELP app_%d_total Requests that the handler number %d has answered.\n# TYPE app_%d_total counter\n", f, f, f)
-		for s := range 118 {
-			fmt.Fprintf(&a, "app_%d_total{code=\"%d\",handler=\"/api/v1/%d\",method=\"%s\"} %d\n",
-				f, 200+s%3, s/6, [...]string{"GET", "POST"}[s/3%2], s*f*7919)
-		}
-	}
-	for f := range 500 {
-		fmt.Fprintf(&e, "# TYPE envoy_cluster_rq_%d counter\n", f)
-		for s := range 100 {
-			fmt.Fprintf(&e, "envoy_cluster_rq_%d{local_cluster=\"web\",envoy_cluster_name=\"api_%d\"} %d\n", f, s, s*f)
-		}
-	}
-	return a.Bytes(), e.Bytes()
+	return scrapeend.Application(scrapeend.ApplicationSeries), scrapeend.Envoy(scrapeend.EnvoySeries)
 }
 
 func BenchmarkRead(b *testing.B) {

@@ -68,15 +68,7 @@ func TestFromNothingToLive(t *testing.T) {
 	control, path := controlPlane(t)
 	p := start(t, writeConfig(t, dynamic(path)))
 	s := script{t, control.Accept()}
-	if got := s.Metadata.Get("x-secret"); !slices.Equal(got, []string{"s"}) {
-		t.Errorf("initial metadata = %v", got)
-	}
-	first := s.wants(clusterURL)
-	version := first.GetNode().GetUserAgentBuildVersion().GetVersion()
-	if n := first.GetNode(); n.GetId() != "web-sidecar-proxy" || n.GetUserAgentName() != "envoy" || version.GetMajorNumber() != 1 ||
-		version.GetMinorNumber() != 35 || n.GetMetadata().GetFields()["node_name"].GetStringValue() != "n1" {
-		t.Errorf("node = %v", n)
-	}
+	s.introduced()
 	p.becomes("PRE_INITIALIZING")
 	s.send(clusterURL, "c1", adstest.Resource(t, "api", "v1", edsCluster("api")))
 	s.wants(endpointURL, "api")

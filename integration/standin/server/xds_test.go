@@ -107,20 +107,26 @@ func (s script) goesOn(url, nonce string) {
 	}
 }
 
+// introduced is the beginning of the first stream: who this is, and the subscription to clusters.
+func (s script) introduced() {
+	s.t.Helper()
+	if got := s.Metadata.Get("x-secret"); !slices.Equal(got, []string{"s"}) {
+		s.t.Errorf("initial metadata = %v", got)
+	}
+	n := s.wants(clusterURL).GetNode()
+	version := n.GetUserAgentBuildVersion().GetVersion()
+	if n.GetId() != "web-sidecar-proxy" || n.GetUserAgentName() != "envoy" || version.GetMajorNumber() != 1 ||
+		version.GetMinorNumber() != 35 || n.GetMetadata().GetFields()["node_name"].GetStringValue() != "n1" {
+		s.t.Errorf("node = %v", n)
+	}
+}
+
 func TestFromControlPlaneToLive(t *testing.T) {
 	t.Parallel()
 	control, path := controlPlane(t)
 	p := start(t, writeConfig(t, dynamic(path)))
 	s := script{t, control.Accept()}
-	if got := s.Metadata.Get("x-secret"); !slices.Equal(got, []string{"s"}) {
-		t.Errorf("initial metadata = %v", got)
-	}
-	first := s.wants(clusterURL)
-	version := first.GetNode().GetUserAgentBuildVersion().GetVersion()
-	if n := first.GetNode(); n.GetId() != "web-sidecar-proxy" || n.GetUserAgentName() != "envoy" || version.GetMajorNumber() != 1 ||
-		version.GetMinorNumber() != 35 || n.GetMetadata().GetFields()["node_name"].GetStringValue() != "n1" {
-		t.Errorf("node = %v", n)
-	}
+	s.introduced()
 	p.becomes("PRE_INITIALIZING")
 	s.send(clusterURL, "c1", adstest.Resource(t, "local_app", "v1", localApp()))
 	s.goesOn(clusterURL, "c1")

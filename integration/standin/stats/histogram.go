@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
+
+	"podplane/integration/standin/strmatch"
 )
 
 // Histogram counts observations (milliseconds, unless its name says otherwise) in buckets. Envoy keeps finer
@@ -77,7 +79,7 @@ type bucketRules struct {
 }
 
 type bucketRule struct {
-	match  stringMatch
+	match  strmatch.Func
 	bounds []float64
 }
 
@@ -91,7 +93,7 @@ func defaultBounds() []float64 {
 func newBucketRules(settings []*metricsv3.HistogramBucketSettings) (*bucketRules, error) {
 	r := &bucketRules{}
 	for _, s := range settings {
-		m, err := newStringMatch(s.GetMatch())
+		m, err := strmatch.New(s.GetMatch())
 		if err != nil {
 			return nil, err
 		}

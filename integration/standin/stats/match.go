@@ -3,51 +3,17 @@
 package stats
 
 import (
-	"fmt"
-	"regexp"
-	"strings"
-
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"podplane/integration/standin/strmatch"
 )
-
-type stringMatch func(string) bool
-
-// newStringMatch compiles Envoy's StringMatcher; regexes match the whole string.
-func newStringMatch(m *matcherv3.StringMatcher) (stringMatch, error) {
-	fold := func(s string) string { return s }
-	if m.GetIgnoreCase() {
-		fold = strings.ToLower
-	}
-	switch p := m.GetMatchPattern().(type) {
-	case *matcherv3.StringMatcher_Exact:
-		want := fold(p.Exact)
-		return func(s string) bool { return fold(s) == want }, nil
-	case *matcherv3.StringMatcher_Prefix:
-		want := fold(p.Prefix)
-		return func(s string) bool { return strings.HasPrefix(fold(s), want) }, nil
-	case *matcherv3.StringMatcher_Suffix:
-		want := fold(p.Suffix)
-		return func(s string) bool { return strings.HasSuffix(fold(s), want) }, nil
-	case *matcherv3.StringMatcher_Contains:
-		want := fold(p.Contains)
-		return func(s string) bool { return strings.Contains(fold(s), want) }, nil
-	case *matcherv3.StringMatcher_SafeRegex:
-		re, err := regexp.Compile("^(?:" + p.SafeRegex.GetRegex() + ")$")
-		if err != nil {
-			return nil, err
-		}
-		return re.MatchString, nil
-	default:
-		return nil, fmt.Errorf("string matcher %T is not supported", p)
-	}
-}
 
 // nameFilter says which statistics exist at all.
 type nameFilter struct {
 	rejectAll bool
-	include   []stringMatch // nil: everything
-	exclude   []stringMatch
+	include   []strmatch.Func // nil: everything
+	exclude   []strmatch.Func
 }
 
 func newNameFilter(m *metricsv3.StatsMatcher) (*nameFilter, error) {
@@ -65,10 +31,10 @@ func newNameFilter(m *metricsv3.StatsMatcher) (*nameFilter, error) {
 	return f, err
 }
 
-func newStringMatches(patterns []*matcherv3.StringMatcher) ([]stringMatch, error) {
-	matches := make([]stringMatch, 0, len(patterns))
+func newStringMatches(patterns []*matcherv3.StringMatcher) ([]strmatch.Func, error) {
+	matches := make([]strmatch.Func, 0, len(patterns))
 	for _, p := range patterns {
-		m, err := newStringMatch(p)
+		m, err := strmatch.New(p)
 		if err != nil {
 			return nil, err
 		}

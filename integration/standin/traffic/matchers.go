@@ -13,48 +13,9 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"podplane/integration/standin/strmatch"
 )
-
-// stringMatch says whether a string satisfies a matcher.
-type stringMatch func(string) bool
-
-// fullRegex compiles an expression that must match a whole string, as Envoy's safe_regex does.
-func fullRegex(expr string) (*regexp.Regexp, error) {
-	re, err := regexp.Compile("^(?:" + expr + ")$")
-	if err != nil {
-		return nil, fmt.Errorf("invalid regex %q: %w", expr, err)
-	}
-	return re, nil
-}
-
-func newStringMatch(m *matcherv3.StringMatcher) (stringMatch, error) {
-	fold := func(s string) string { return s }
-	if m.GetIgnoreCase() {
-		fold = strings.ToLower
-	}
-	switch p := m.GetMatchPattern().(type) {
-	case *matcherv3.StringMatcher_Exact:
-		want := fold(p.Exact)
-		return func(s string) bool { return fold(s) == want }, nil
-	case *matcherv3.StringMatcher_Prefix:
-		want := fold(p.Prefix)
-		return func(s string) bool { return strings.HasPrefix(fold(s), want) }, nil
-	case *matcherv3.StringMatcher_Suffix:
-		want := fold(p.Suffix)
-		return func(s string) bool { return strings.HasSuffix(fold(s), want) }, nil
-	case *matcherv3.StringMatcher_Contains:
-		want := fold(p.Contains)
-		return func(s string) bool { return strings.Contains(fold(s), want) }, nil
-	case *matcherv3.StringMatcher_SafeRegex:
-		re, err := fullRegex(p.SafeRegex.GetRegex())
-		if err != nil {
-			return nil, err
-		}
-		return re.MatchString, nil
-	default:
-		return nil, fmt.Errorf("string matcher %T is not supported", p)
-	}
-}
 
 // requestMatch says whether a request satisfies a matcher.
 type requestMatch func(*http.Request) bool
@@ -101,10 +62,10 @@ func newHeaderMatch(m *routev3.HeaderMatcher) (requestMatch, error) {
 }
 
 // newHeaderValueMatch turns each form, of which some are deprecated, into a match on the value.
-func newHeaderValueMatch(m *routev3.HeaderMatcher) (stringMatch, error) {
+func newHeaderValueMatch(m *routev3.HeaderMatcher) (strmatch.Func, error) {
 	switch p := m.GetHeaderMatchSpecifier().(type) {
 	case *routev3.HeaderMatcher_StringMatch:
-		return newStringMatch(p.StringMatch)
+		return strmatch.New(p.StringMatch)
 	case *routev3.HeaderMatcher_ExactMatch:
 		return func(s string) bool { return s == p.ExactMatch }, nil
 	case *routev3.HeaderMatcher_PrefixMatch:
@@ -114,7 +75,7 @@ func newHeaderValueMatch(m *routev3.HeaderMatcher) (stringMatch, error) {
 	case *routev3.HeaderMatcher_ContainsMatch:
 		return func(s string) bool { return strings.Contains(s, p.ContainsMatch) }, nil
 	case *routev3.HeaderMatcher_SafeRegexMatch:
-		re, err := fullRegex(p.SafeRegexMatch.GetRegex())
+		re, err := strmatch.FullRegex(p.SafeRegexMatch.GetRegex())
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +98,7 @@ func newQueryMatch(m *routev3.QueryParameterMatcher) (func(url.Values) bool, err
 	case *routev3.QueryParameterMatcher_PresentMatch:
 		return func(q url.Values) bool { return q.Has(name) == p.PresentMatch }, nil
 	case *routev3.QueryParameterMatcher_StringMatch:
-		match, err := newStringMatch(p.StringMatch)
+		match, err := strmatch.New(p.StringMatch)
 		if err != nil {
 			return nil, err
 		}

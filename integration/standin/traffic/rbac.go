@@ -13,6 +13,8 @@ import (
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"podplane/integration/standin/strmatch"
 )
 
 // subject is what a rule judges: a connection, and with HTTP the request on it.
@@ -140,7 +142,7 @@ func newPermission(p *rbacv3.Permission) (rule, error) {
 	case *rbacv3.Permission_Metadata:
 		return ofMetadata(v.Metadata)
 	case *rbacv3.Permission_RequestedServerName:
-		match, err := newStringMatch(v.RequestedServerName)
+		match, err := strmatch.New(v.RequestedServerName)
 		return func(s *subject) bool { return match(s.conn.sni) }, err
 	default:
 		return nil, fmt.Errorf("permission %T is not supported", v)
@@ -185,7 +187,7 @@ func ofPrincipal(m *matcherv3.StringMatcher) (rule, error) {
 	if m == nil {
 		return func(s *subject) bool { return s.conn.peer() != nil }, nil
 	}
-	match, err := newStringMatch(m)
+	match, err := strmatch.New(m)
 	return func(s *subject) bool { return slices.ContainsFunc(s.conn.principals(), match) }, err
 }
 
@@ -200,7 +202,7 @@ func ofRequest(match requestMatch) rule {
 
 // ofPath matches the path without query and fragment.
 func ofPath(m *matcherv3.PathMatcher) (rule, error) {
-	match, err := newStringMatch(m.GetPath())
+	match, err := strmatch.New(m.GetPath())
 	return ofRequest(func(r *http.Request) bool {
 		path, _, _ := strings.Cut(r.URL.RequestURI(), "?")
 		path, _, _ = strings.Cut(path, "#")
@@ -224,7 +226,7 @@ func ofMetadata(m *matcherv3.MetadataMatcher) (rule, error) {
 func newValueMatch(m *matcherv3.ValueMatcher) (func(*structpb.Value) bool, error) {
 	switch p := m.GetMatchPattern().(type) {
 	case *matcherv3.ValueMatcher_StringMatch:
-		match, err := newStringMatch(p.StringMatch)
+		match, err := strmatch.New(p.StringMatch)
 		return func(v *structpb.Value) bool {
 			s, ok := v.GetKind().(*structpb.Value_StringValue)
 			return ok && match(s.StringValue)

@@ -14,6 +14,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"podplane/integration/standin/strmatch"
 )
 
 // routeTable is a compiled route configuration.
@@ -170,7 +172,7 @@ func (t *routeTable) find(r *http.Request) *route {
 
 // routeMatch is the compiled criteria of one route.
 type routeMatch struct {
-	path    stringMatch
+	path    strmatch.Func
 	headers []requestMatch
 	query   []func(url.Values) bool
 	grpc    bool
@@ -196,7 +198,7 @@ func newRouteMatch(m *routev3.RouteMatch) (out routeMatch, err error) {
 			return ok && (rest == "" || rest[0] == '/')
 		}
 	case *routev3.RouteMatch_SafeRegex:
-		re, err := fullRegex(p.SafeRegex.GetRegex())
+		re, err := strmatch.FullRegex(p.SafeRegex.GetRegex())
 		if err != nil {
 			return out, err
 		}

@@ -10,6 +10,8 @@ import (
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"podplane/integration/standin/strmatch"
 )
 
 // Why a peer's certificate was refused; each has a counter of its own in Envoy.
@@ -28,7 +30,7 @@ type verifier struct {
 
 type sanMatch struct {
 	kind  tlsv3.SubjectAltNameMatcher_SanType
-	match stringMatch
+	match strmatch.Func
 }
 
 func newVerifier(v *tlsv3.CertificateValidationContext) (*verifier, error) {
@@ -49,7 +51,7 @@ func newVerifier(v *tlsv3.CertificateValidationContext) (*verifier, error) {
 		}
 	}
 	for _, m := range v.GetMatchTypedSubjectAltNames() {
-		match, err := newStringMatch(m.GetMatcher())
+		match, err := strmatch.New(m.GetMatcher())
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +63,7 @@ func newVerifier(v *tlsv3.CertificateValidationContext) (*verifier, error) {
 // addUntyped takes the deprecated matchers, which apply to a name of any kind.
 func (v *verifier) addUntyped(matchers []*matcherv3.StringMatcher) error {
 	for _, m := range matchers {
-		match, err := newStringMatch(m)
+		match, err := strmatch.New(m)
 		if err != nil {
 			return err
 		}
