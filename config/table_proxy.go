@@ -6,7 +6,7 @@ func proxySettings() []Setting {
 	return []Setting{
 		{
 			Flag: "proxy-id", Key: "proxy.id", Group: groupProxy,
-			Help: "The service ID under which the proxy is registered. This or `-proxy-id-path` is required in mode `sidecar`.",
+			Help: "The service ID under which the proxy is registered. This, `-proxy-id-path` or `-service-file` is required in mode `sidecar`.",
 			bind: func(c *Config) value { return text(&c.Proxy.ID) },
 		}, {
 			Flag: "proxy-id-path", Key: "proxy.idPath", Group: groupProxy,

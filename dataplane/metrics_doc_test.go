@@ -16,9 +16,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-var update = flag.Bool("update", false, "rewrite the tables of metrics in the documents")
+var update = flag.Bool("update", false, "rewrite the table of metrics in the reference")
 
-// The lines between which documents have the table.
+// The lines between which the reference has its table.
 const (
 	metricsBegin = "<!-- metrics:begin -->"
 	metricsEnd   = "<!-- metrics:end -->"
@@ -116,30 +116,29 @@ func table(rows []described) string {
 	return b.String()
 }
 
-// TestMetricsDocuments keeps the tables of the documents equal to what is
-// registered. With -update it rewrites them.
+// TestMetricsDocuments keeps the table of the reference equal to what is
+// registered. With -update it rewrites it.
 func TestMetricsDocuments(t *testing.T) {
 	t.Parallel()
 	generated := table(describe(t))
-	for _, path := range []string{"../README.md", "../docs/reference/metrics.md"} {
-		data, err := os.ReadFile(path)
-		if err != nil {
+	const path = "../docs/reference/metrics.md"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(data), metricsBegin+"\n")
+	_, after, closed := strings.Cut(rest, metricsEnd)
+	if !found || !closed {
+		t.Fatalf("%s is without the lines %s and %s", path, metricsBegin, metricsEnd)
+	}
+	want := before + metricsBegin + "\n" + generated + metricsEnd + after
+	switch {
+	case want == string(data):
+	case !*update:
+		t.Errorf("the metrics in %s are not those that are registered: run go test ./dataplane -run TestMetricsDocuments -update", path)
+	default:
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
-		}
-		before, rest, found := strings.Cut(string(data), metricsBegin+"\n")
-		_, after, closed := strings.Cut(rest, metricsEnd)
-		if !found || !closed {
-			t.Fatalf("%s is without the lines %s and %s", path, metricsBegin, metricsEnd)
-		}
-		want := before + metricsBegin + "\n" + generated + metricsEnd + after
-		switch {
-		case want == string(data):
-		case !*update:
-			t.Errorf("the metrics in %s are not those that are registered: run go test ./dataplane -run TestMetricsDocuments -update", path)
-		default:
-			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
 		}
 	}
 }

@@ -89,12 +89,11 @@ func (r *Registrar) address(ctx context.Context) (string, error) {
 	return local.IP.String(), nil
 }
 
-// warnOfLoopback is for a Consul server on this machine: by the way to it nobody
-// learns where others reach the machine.
+// warnOfLoopback is for a Consul server on this machine: the way to it does not
+// tell where others reach the machine.
 func (r *Registrar) warnOfLoopback(own net.IP) {
 	if own.IsLoopback() && !r.loopback {
-		r.log.Warn("no other machine reaches the service at the registered address, from which this one reaches the consul server: "+
-			"set address in the service file", "address", own.String())
+		r.log.Warn("no other machine reaches the registered address: set address in the service file", "address", own.String())
 	}
 	r.loopback = own.IsLoopback()
 }
