@@ -35,7 +35,8 @@ type consul struct {
 	tenancy metadata.MD // read only
 	settle  func(context.Context, time.Time) bool
 	log     hclog.Logger
-	down    atomic.Bool // the last query got no answer
+	down    atomic.Bool  // no query has got an answer for a while
+	good    atomic.Int64 // when one last got an answer, in Unix nanoseconds
 }
 
 func newConsul(c Config, log hclog.Logger) *consul {
@@ -101,15 +102,23 @@ func undecodable(err error) bool {
 	return ok && s.Code() == codes.Internal && strings.Contains(s.Message(), "decoding dns request")
 }
 
+// silence is for how long no query gets an answer before that is worth a line
+// in the log. Servers that have more to do than they can leave some queries
+// without an answer, between others that they answer.
+const silence = time.Second
+
 // note logs when the servers cease to answer and when they answer again, but
 // not each query.
 func (c *consul) note(ctx context.Context, err error) {
+	now := time.Now().UnixNano()
 	switch {
 	case err == nil:
+		c.good.Store(now)
 		if c.down.CompareAndSwap(true, false) {
 			c.log.Info("the consul servers answer dns queries again")
 		}
 	case errors.Is(context.Cause(ctx), errStopping):
+	case now-c.good.Load() < int64(silence):
 	case c.down.CompareAndSwap(false, true):
 		c.log.Warn("the consul servers do not answer dns queries", "error", err)
 	}
