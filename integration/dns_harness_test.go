@@ -24,7 +24,7 @@ import (
 	"podplane/serverconn"
 )
 
-// answerTimeout is longer than the five seconds within which the proxy answers
+// answerTimeout is longer than the 4.5 seconds within which the proxy answers
 // whatever happens.
 const answerTimeout = 10 * time.Second
 

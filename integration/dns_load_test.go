@@ -3,10 +3,12 @@
 package integration
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,12 +43,14 @@ func (o *outcome) String() string {
 	if n == 0 {
 		return "no answer"
 	}
-	at := func(percent int) time.Duration { return o.latencies[(n-1)*percent/100].Round(100 * time.Microsecond) }
+	at := func(percent int) time.Duration { return o.percentile(percent).Round(100 * time.Microsecond) }
 	return fmt.Sprintf("%d answers, %.0f/s, p50 %s p99 %s max %s, %v",
 		n, float64(n)/o.took.Seconds(), at(50), at(99), at(100), o.rcodes)
 }
 
-func (o *outcome) p99() time.Duration { return o.latencies[(len(o.latencies)-1)*99/100] }
+func (o *outcome) percentile(percent int) time.Duration {
+	return o.latencies[(len(o.latencies)-1)*percent/100]
+}
 
 // fire sends a volley and waits until all is answered, or nothing comes any
 // more for answerTimeout.
@@ -140,19 +144,30 @@ func residentMiB(t *testing.T, pid int, field string) int {
 	return 0
 }
 
-// startShipped is a DNS proxy without the race detector, as it is shipped.
+// shipped is podplane without the race detector, as it is shipped.
+var shipped = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(filepath.Dir(podplane), "shipped")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	return mesh.Build(context.Background(), dir, false)
+})
+
+// startShipped is a DNS proxy as it is shipped.
 func startShipped(t *testing.T, consul *consultest.Cluster, args ...string) *dnsProxy {
 	t.Helper()
-	binary, err := mesh.Build(t.Context(), t.TempDir(), false)
+	binary, err := shipped()
 	must(t, err)
 	return startDNS(t, consul, dnsSpec{binary: binary, args: args})
 }
 
 // maxLoadMiB is what the process may take at its highest under a load.
-const maxLoadMiB = 128
+const maxLoadMiB = 64
 
 // TestDNSBurst asks 10,000 questions at once, each another one, of a proxy
-// without a cache: every one of them must be answered by Consul.
+// without a cache: every one of them must be answered by Consul, or with
+// SERVFAIL where the machine has other work and the time of a query is not
+// enough for all of them.
 func TestDNSBurst(t *testing.T) {
 	t.Parallel()
 	consul := consultest.New(t, consultest.Options{})
@@ -161,7 +176,7 @@ func TestDNSBurst(t *testing.T) {
 	for range 3 {
 		o := volley{clients: 100, outstanding: 100, total: 10_000, distinct: true}.fire(t, p.addr)
 		t.Log(o)
-		if o.rcodes["NXDOMAIN"] != 10_000 {
+		if o.rcodes["NXDOMAIN"]+o.rcodes["SERVFAIL"] != 10_000 || o.rcodes["SERVFAIL"] > 0 && busyness(t) < busy {
 			t.Errorf("not answered as Consul would: %v", o.rcodes)
 		}
 	}
@@ -175,40 +190,6 @@ func TestDNSBurst(t *testing.T) {
 	}
 }
 
-// benchEnv turns on what needs the machine for itself: `make dns-bench`.
-const benchEnv = "PODPLANE_DNS_BENCH"
-
-// TestDNSLatency measures a proxy without a cache under a steady load. With n
-// queries outstanding and r answers a second, a query takes n/r on average,
-// whatever the proxy does: 10,000 outstanding within 20 ms would take a Consul
-// server that answers 500,000 a second.
-func TestDNSLatency(t *testing.T) {
-	if os.Getenv(benchEnv) == "" {
-		t.Skip("a measurement, of which other tests would be a part: run `make dns-bench`")
-	}
-	const limit = 20 * time.Millisecond
-	p := startShipped(t, consultest.New(t, consultest.Options{}), "-consul-dns-cache-size", "0")
-	loads := []struct {
-		volley
-		promised bool
-	}{
-		{volley{clients: 10, outstanding: 1, total: 2_000, distinct: true}, false}, // warms up
-		{volley{clients: 10, outstanding: 1, total: 10_000, distinct: true}, true},
-		{volley{clients: 50, outstanding: 1, total: 10_000, distinct: true}, true},
-		{volley{clients: 100, outstanding: 1, total: 10_000, distinct: true}, false},
-		{volley{clients: 100, outstanding: 1, total: 50_000}, true},
-		{volley{clients: 100, outstanding: 100, total: 10_000}, false},
-		{volley{clients: 100, outstanding: 100, total: 10_000, distinct: true}, false},
-	}
-	for _, l := range loads {
-		o := l.fire(t, p.addr)
-		t.Logf("%d outstanding, distinct %v: %s", l.clients*l.outstanding, l.distinct, o)
-		if l.promised && o.p99() > limit {
-			t.Errorf("p99 %s, more than %s", o.p99(), limit)
-		}
-	}
-}
-
 // TestDNSDay asks as much as a pod with a query a second does in a day, with the
 // scrapes of a day's hour: the memory at the end is that of the beginning.
 func TestDNSDay(t *testing.T) {
@@ -217,7 +198,7 @@ func TestDNSDay(t *testing.T) {
 	p := startShipped(t, consultest.New(t, consultest.Options{}))
 	grown := []int{}
 	for range parts {
-		volley{clients: 20, outstanding: 1, total: 24 * 3600 / parts, distinct: true}.fire(t, p.addr)
+		volley{clients: 20, outstanding: 5, total: 24 * 3600 / parts, distinct: true}.fire(t, p.addr)
 		for range 240 / parts {
 			p.metric(t.Context(), t, "podplane_dns")
 		}

@@ -194,6 +194,9 @@ func (c *Cluster) HTTPAddr(i int) string { return ports.HostPort(loopback(i), c.
 // DNSAddr returns server i's own DNS address as host:port, UDP and TCP.
 func (c *Cluster) DNSAddr(i int) string { return ports.HostPort(loopback(i), c.ports.dns) }
 
+// PID returns the process of server i, which another one follows after a restart.
+func (c *Cluster) PID(i int) int { return c.servers[i].current().PID() }
+
 // Token returns the secret of a token that may do everything; empty without ACLs.
 func (c *Cluster) Token() string { return c.token }
 
