@@ -25,6 +25,7 @@ func (m *mutation) check() {
 		}
 	}
 	m.checkContainers()
+	m.checkSize()
 	m.checkUser()
 	m.checkVolumes()
 	m.checkAccount()
@@ -64,6 +65,20 @@ func (m *mutation) checkContainers() {
 		if !slices.Contains(all, name) {
 			m.problems.Errorf(meshpod.AnnotationMountVolume, name, "is no container of the pod, which has %s", strings.Join(all, ", "))
 		}
+	}
+}
+
+// maxVariables bounds what a pod gets, which its object must have room for, and
+// the companion memory.
+const maxVariables = 1 << 14
+
+// checkSize refuses a pod whose every container would get so many variables that
+// the pod would be too large.
+func (m *mutation) checkSize() {
+	containers, upstreams := containersOf(&m.pod), len(m.mesh.Upstreams)
+	if n := 2 * containers * upstreams; n > maxVariables {
+		m.problems.Errorf(meshpod.AnnotationUpstreams, strconv.Itoa(upstreams)+" upstreams",
+			"are too many for %d containers: they would get %d variables, and at most %d are allowed", containers, n, maxVariables)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"podplane/meshpod"
@@ -65,11 +66,21 @@ func exempt(pod *corev1.Pod, namespace string, cfg *Config) string {
 		return "it mirrors a static pod, which cannot be changed here"
 	case pod.Spec.HostNetwork:
 		return "a pod on the host's network is not injected: the dataplane's ports would be the node's"
-	case len(pod.Spec.Containers) == 0 || pod.Name == "" && pod.GenerateName == "":
+	case len(pod.Spec.Containers) == 0 || pod.Name == "" && pod.GenerateName == "" || tooLong(pod.Annotations):
 		return "it is no pod that could run" // which the API server will say
 	default:
 		return ""
 	}
+}
+
+// tooLong tells whether annotations are longer than a pod's may be:
+// https://pkg.go.dev/k8s.io/apimachinery/pkg/api/validation#TotalAnnotationSizeLimitB.
+func tooLong(annotations map[string]string) bool {
+	total := 0
+	for name, value := range annotations {
+		total += len(name) + len(value)
+	}
+	return total > validation.TotalAnnotationSizeLimitB
 }
 
 func names(list []string, namespace string) bool {
@@ -96,6 +107,8 @@ func checkClaim(pod *corev1.Pod, claimed meshpod.Problem, cfg *Config, problems 
 	by := pod.Labels[meshpod.LabelManagedBy]
 	switch {
 	case by != "" && by != meshpod.ManagedBy: // another's, as of consul-k8s beside this
+	case meshpod.Carries(pod) && containersOf(pod) > maxContainers: // it could not have been injected with so many
+		problems.Errorf(claimed.Name, claimed.Value, must)
 	case meshpod.Carries(pod):
 		asks, _ := meshpod.Parse(pod, cfg.Defaults)
 		if has := meshpod.Dataplanes(pod); claimed.Reason == "" && has != len(asks.Services) {

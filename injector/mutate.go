@@ -4,6 +4,7 @@ package injector
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,12 +39,21 @@ func Mutate(pod []byte, namespace string, cfg *Config) (Result, error) {
 		}
 		return m.result()
 	}
+	if n := containersOf(&m.pod); n > maxContainers {
+		m.problems.Errorf("spec.containers", strconv.Itoa(n)+" containers", "are too many for a pod of the mesh: at most %d are allowed", maxContainers)
+		return m.result()
+	}
 	m.read()
 	if m.problems.Err() == nil {
 		m.write()
 	}
 	return m.result()
 }
+
+// maxContainers bounds the work for a pod, much of which is for each container.
+const maxContainers = 1 << 10
+
+func containersOf(pod *corev1.Pod) int { return len(pod.Spec.InitContainers) + len(pod.Spec.Containers) }
 
 // mutation is the work on one pod.
 type mutation struct {
@@ -101,17 +111,30 @@ func (m *mutation) write() {
 	})
 }
 
-func (m *mutation) result() (Result, error) {
-	var r Result
-	for _, w := range m.problems.Warnings {
-		r.Warnings = append(r.Warnings, w.String())
-	}
-	if len(m.problems.Errors) > 0 {
-		var lines []string
-		for _, e := range m.problems.Errors {
-			lines = append(lines, e.String())
+// maxTold is how many problems of a kind are told, and maxLine how long each may
+// be, in bytes.
+const maxTold, maxLine = 32, 1 << 10
+
+// tell puts problems into words, as many as people read.
+func tell(problems []meshpod.Problem) []string {
+	var lines []string
+	for _, p := range problems[:min(len(problems), maxTold)] {
+		line := p.String()
+		if len(line) > maxLine {
+			line = strings.ToValidUTF8(line[:maxLine], "") + "…"
 		}
-		r.Refusal = "the pod cannot join the mesh: " + strings.Join(lines, "; ")
+		lines = append(lines, line)
+	}
+	if more := len(problems) - maxTold; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return lines
+}
+
+func (m *mutation) result() (Result, error) {
+	r := Result{Warnings: tell(m.problems.Warnings)}
+	if len(m.problems.Errors) > 0 {
+		r.Refusal = "the pod cannot join the mesh: " + strings.Join(tell(m.problems.Errors), "; ")
 		return r, nil
 	}
 	if len(m.patch.operations) == 0 {

@@ -29,7 +29,7 @@ var reservedMeta = []string{
 // tags reads the list of tags, in which \, is a comma.
 func (r *reader) tags() []string {
 	value, ok := r.text(AnnotationTags)
-	if !ok {
+	if !ok || r.tooMany(AnnotationTags, strings.Count(value, ",")-strings.Count(value, `\,`)+1) {
 		return nil
 	}
 	const comma = "\x00"

@@ -59,10 +59,15 @@ func (r *reader) number(name string, otherwise, least, most int) int {
 	return n
 }
 
+// maxList is how many elements a list may have. An annotation has room for many
+// thousands, and work and memory grow with their product with what else a pod has
+// many of.
+const maxList = 256
+
 // list splits at commas, and drops the white space around the parts.
 func (r *reader) list(name string) []string {
 	value, ok := r.text(name)
-	if !ok {
+	if !ok || r.tooMany(name, strings.Count(value, ",")+1) {
 		return nil
 	}
 	parts := strings.Split(value, ",")
@@ -70,6 +75,13 @@ func (r *reader) list(name string) []string {
 		parts[i] = strings.TrimSpace(parts[i])
 	}
 	return parts
+}
+
+func (r *reader) tooMany(name string, n int) bool {
+	if n > maxList {
+		r.problems.Errorf(name, itoa(n)+" elements", "are too many: at most %d are allowed", maxList)
+	}
+	return n > maxList
 }
 
 // urlPath reads what can be the whole path of a request.

@@ -128,6 +128,9 @@ func (r *reader) extraArgs() []string {
 		r.problems.Errorf(AnnotationExtraArgs, line, "must be arguments that can be split as in a shell%s", because(err))
 		return nil
 	}
+	if r.tooMany(AnnotationExtraArgs, len(args)) {
+		return nil
+	}
 	for i, arg := range args {
 		name := arg
 		if i := strings.IndexAny(arg, "= "); i >= 0 { // a space within an argument ends an option's name for Envoy, too

@@ -48,14 +48,26 @@ var idle = map[string]string{
 	"sidecar-proxy-lifecycle-port": "has no effect here: use " + AnnotationGracefulPort,
 }
 
+// maxUnknown is how many annotations are warned of one by one: to find what may be
+// meant takes a while.
+const maxUnknown = 16
+
 // unknown warns of annotations under the mesh's prefix that nobody reads.
 func (r *reader) unknown() {
+	more := 0
 	for _, name := range slices.Sorted(maps.Keys(r.pod.Annotations)) {
 		rest, ours := strings.CutPrefix(name, Prefix)
-		if !ours || slices.Contains(known, name) || strings.HasPrefix(name, AnnotationMetaPrefix) {
-			continue
+		switch {
+		case !ours || slices.Contains(known, name) || strings.HasPrefix(name, AnnotationMetaPrefix):
+		case more < maxUnknown:
+			more++
+			r.problems.Warnf(name, r.pod.Annotations[name], "%s", whyIdle(rest))
+		default:
+			more++
 		}
-		r.problems.Warnf(name, r.pod.Annotations[name], "%s", whyIdle(rest))
+	}
+	if more > maxUnknown {
+		r.problems.Warnf(Prefix+"*", "", "begins %d more annotations that are not known and have no effect", more-maxUnknown)
 	}
 }
 

@@ -72,7 +72,11 @@ const upstreamForms = "must have one of the forms SERVICE[.NAMESPACE[.PARTITION]
 func (r *reader) upstreams(p *Pod) {
 	value, _ := r.text(AnnotationUpstreams)
 	ports := map[string]string{}
-	for _, element := range strings.FieldsFunc(value, func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r' }) {
+	elements := strings.FieldsFunc(value, func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r' })
+	if r.tooMany(AnnotationUpstreams, len(elements)) {
+		return
+	}
+	for _, element := range elements {
 		u, err := parseUpstream(element)
 		if err != nil {
 			r.problems.Errorf(AnnotationUpstreams, element, "%s", err)

@@ -3,6 +3,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -20,14 +21,45 @@ type bounds struct {
 	deciding chan struct{} // holds one for each review that is decided on
 	waiting  chan struct{} // holds one for each review that waits for its turn
 	patience time.Duration // of one that waits
-	left     atomic.Int64  // bytes that bodies may still take
+	bodies   budget        // of bytes that bodies take
+	elements budget        // of bytes that what is read from bodies may take
 }
+
+// budget is what is left of something.
+type budget struct{ atomic.Int64 }
+
+// take tells whether there was so much left. If so, it has to be given back.
+func (b *budget) take(n int64) bool {
+	if b.Add(-n) < 0 {
+		b.give(n)
+		return false
+	}
+	return true
+}
+
+func (b *budget) give(n int64) { b.Add(n) }
+
+const (
+	// elementSize is about what an element of a list may take in memory, in bytes:
+	// two bytes of JSON can be a whole container.
+	elementSize = 1 << 10
+	// maxElements bounds them in one review. Pods that somebody means have far
+	// fewer.
+	maxElements = 64 << 10
+	// elementMemory is for all that are decided on at the same time, in bytes.
+	elementMemory = 128 << 20
+)
+
+// elementsOf counts what may be elements of lists or maps: there is a comma
+// between two.
+func elementsOf(body []byte) int64 { return int64(bytes.Count(body, []byte(","))) + 1 }
 
 func newBounds(cfg Config) *bounds {
 	b := &bounds{
 		deciding: make(chan struct{}, cfg.Concurrency), waiting: make(chan struct{}, cfg.Waiting), patience: cfg.Patience,
 	}
-	b.left.Store(cfg.Memory)
+	b.bodies.Store(cfg.Memory)
+	b.elements.Store(elementMemory)
 	return b
 }
 
@@ -71,12 +103,12 @@ type metered struct {
 
 func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.from.Read(p)
-	m.taken += int64(n)
-	if n > 0 && m.of.left.Add(-int64(n)) < 0 {
-		return n, errBusy
+	if n > 0 && !m.of.bodies.take(int64(n)) {
+		return 0, errBusy
 	}
+	m.taken += int64(n)
 	return n, err
 }
 
 // done gives the bytes back.
-func (m *metered) done() { m.of.left.Add(m.taken) }
+func (m *metered) done() { m.of.bodies.give(m.taken) }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admission/v1"
 )
 
 // unbound is a server without an address, for tests in a bubble.
@@ -142,7 +143,7 @@ func TestMemory(t *testing.T) {
 		expect(t, codes, http.StatusOK)
 		expect(t, codes, http.StatusOK)
 		synctest.Wait()
-		if left := s.bounds.left.Load(); left != 2*size+1 {
+		if left := s.bounds.bodies.Load(); left != 2*size+1 {
 			t.Errorf("%d bytes are left of %d", left, 2*size+1)
 		}
 		expect(t, several(s, 1), http.StatusOK)
@@ -152,8 +153,48 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// TestSaysBusySeldom: a storm of reviews is no storm in the log.
-func TestSaysBusySeldom(t *testing.T) {
+// TestElements bounds what few bytes become in memory: a pod of nothing but commas
+// took 800 MiB.
+func TestElements(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mutate, let := held()
+		s, _ := unbound(t, Config{Mutate: mutate})
+		of := func(n int) []byte {
+			return review(func(r *admissionv1.AdmissionReview) {
+				r.Request.Object.Raw = []byte(`{"x":[0` + strings.Repeat(",0", n) + "]}")
+			})
+		}
+		w, _ := posted(s, of(maxElements), "application/json")
+		if w.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("status %d", w.Code)
+		}
+		codes := make(chan int, 4)
+		const three = elementMemory / elementSize / 3
+		for range 3 {
+			go func() {
+				w, _ := posted(s, of(three-20), "application/json")
+				codes <- w.Code
+			}()
+		}
+		synctest.Wait()
+		w, _ = posted(s, of(three-20), "application/json")
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+			t.Errorf("status %d", w.Code)
+		}
+		let()
+		for range 3 {
+			expect(t, codes, http.StatusOK)
+		}
+		synctest.Wait()
+		if left := s.bounds.elements.Load(); left != elementMemory || len(s.bounds.deciding) != 0 {
+			t.Errorf("%d bytes are left, %d are decided on", left, len(s.bounds.deciding))
+		}
+	})
+}
+
+// TestSaysSeldom: a storm of requests is no storm in the log.
+func TestSaysSeldom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := unbound(t, Config{})
@@ -162,11 +203,14 @@ func TestSaysBusySeldom(t *testing.T) {
 		for range 2 {
 			for range 100 {
 				s.busy(httptest.NewRecorder())
+				posted(s, []byte("what"), "application/json")
 			}
-			time.Sleep(busyEvery + 1)
+			time.Sleep(sayEvery + 1)
 		}
-		if n := strings.Count(out.String(), "\n"); n != 2 || !strings.Contains(out.String(), "waiting=0") {
-			t.Errorf("%d lines: %s", n, out.String())
+		for _, line := range []string{"told to ask again: waiting=0", "no admission review"} {
+			if n := strings.Count(out.String(), line); n != 2 {
+				t.Errorf("%d lines with %q: %s", n, line, out.String())
+			}
 		}
 	})
 }

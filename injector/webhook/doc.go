@@ -12,6 +12,9 @@
 //   - A review is answered with its own UID, and never with a patch together with
 //     a refusal.
 //   - A panic while deciding refuses that one pod and nothing else.
+//   - Work and memory are bounded, whoever asks, and however often: anybody in
+//     the cluster can connect. What is too much is not decided on, and said so.
 //   - After the end is asked for, requests are answered as before until the
-//     shutdown delay is over, and those under way are finished.
+//     shutdown delay is over, each as the last of its connection, and those under
+//     way are finished.
 package webhook

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -58,13 +59,27 @@ const (
 // that a burst does not come back as a burst.
 func retryAfter() string { return strconv.Itoa(1 + rand.IntN(2)) }
 
-// busyEvery is the time between two lines in the log that say so.
-const busyEvery = 10 * time.Second
+// seldom is for lines of the log whose number is up to whoever connects.
+type seldom struct{ last atomic.Int64 }
+
+// sayEvery is the time between two such lines.
+const sayEvery = 10 * time.Second
+
+// due tells whether it is time for another one.
+func (s *seldom) due() bool {
+	now, last := time.Now().UnixNano(), s.last.Load()
+	return now-last > int64(sayEvery) && s.last.CompareAndSwap(last, now)
+}
 
 // ServeHTTP answers one AdmissionReview:
 // https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	if s.draining.Load() {
+		// The next review goes over a new connection, to a replica that stays. A
+		// connection that is closed when a review is on its way fails it.
+		w.Header().Set("Connection", "close")
+	}
 	result := s.serve(w, r)
 	if result != resultBusy {
 		s.metrics.duration.Observe(time.Since(start).Seconds())
@@ -90,6 +105,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (result string) {
 	}
 	out, result, err := s.review(ctx, body, done)
 	switch {
+	case result == resultBusy:
+		return s.busy(w)
 	case result == resultBad:
 		return s.noReview(w, r, http.StatusBadRequest, err)
 	case err != nil:
@@ -108,8 +125,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (result string) {
 func (s *Server) busy(w http.ResponseWriter) string {
 	w.Header().Set("Retry-After", retryAfter())
 	http.Error(w, errBusy.Error(), http.StatusServiceUnavailable)
-	now, before := time.Now().UnixNano(), s.saidBusy.Load()
-	if now-before > int64(busyEvery) && s.saidBusy.CompareAndSwap(before, now) {
+	if s.saidBusy.due() {
 		s.log.Warn("there are more reviews than this replica can decide on, API servers are told to ask again", "waiting", len(s.bounds.waiting))
 	}
 	return resultBusy
@@ -119,7 +135,9 @@ func (s *Server) noReview(w http.ResponseWriter, r *http.Request, status int, er
 	if errors.Is(err, errBusy) {
 		return s.busy(w)
 	}
-	s.log.Warn("refused a request that is no admission review", "remote_addr", r.RemoteAddr, "reason", err.Error())
+	if s.saidBad.due() {
+		s.log.Warn("refused a request that is no admission review", "remote_addr", r.RemoteAddr, "reason", err.Error())
+	}
 	http.Error(w, err.Error(), status)
 	return resultBad
 }
@@ -142,12 +160,20 @@ func read(r *http.Request, from io.Reader) ([]byte, int, error) {
 		}
 		return nil, http.StatusBadRequest, errors.New("the body cannot be read")
 	}
+	if elementsOf(body.Bytes()) > maxElements {
+		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("the body has more than %d elements", maxElements)
+	}
 	return body.Bytes(), 0, nil
 }
 
 // review makes the answer to a body, and calls done when the work is over.
 func (s *Server) review(ctx context.Context, body []byte, done func()) (out []byte, result string, err error) {
 	defer done()
+	size := elementsOf(body) * elementSize
+	if !s.bounds.elements.take(size) {
+		return nil, resultBusy, errBusy
+	}
+	defer s.bounds.elements.give(size)
 	review, err := parse(body)
 	if err != nil {
 		return nil, resultBad, err

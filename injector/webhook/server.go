@@ -97,7 +97,9 @@ type Server struct {
 	log      hclog.Logger
 	metrics  *metrics
 	bounds   *bounds
-	saidBusy atomic.Int64 // when it was last logged, in nanoseconds
+	saidBusy seldom
+	saidBad  seldom
+	draining atomic.Bool // the end was asked for
 	listener net.Listener
 	http     *http.Server
 }
@@ -160,6 +162,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve webhook: %w", err)
 	case <-ctx.Done():
 	}
+	s.draining.Store(true)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve webhook: %w", err)

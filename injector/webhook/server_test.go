@@ -270,6 +270,44 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestDrain sends API servers to other replicas before the connections end: each
+// answer after the end was asked for is the last on its connection.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	s, cert := newServer(t, Config{
+		ShutdownDelay: time.Hour, Mutate: func(context.Context, Request) (Decision, error) { return Decision{}, nil },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	c := client(t, cert)
+	ask := func() (last bool) {
+		response, err := c.Post("https://"+s.Addr().String()+Path, "application/json", bytes.NewReader(review(nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("status %s", response.Status)
+		}
+		return response.Close
+	}
+	if ask() {
+		t.Error("a connection is for one review only")
+	}
+	cancel()
+	for deadline := time.Now().Add(30 * time.Second); !ask(); {
+		if time.Now().After(deadline) {
+			t.Fatal("connections are kept")
+		}
+	}
+	_ = s.http.Close() // an hour is long
+	if err := <-ended; err == nil {
+		t.Error("an end before its time is none")
+	}
+}
+
 // TestOtherPaths are not there.
 func TestOtherPaths(t *testing.T) {
 	t.Parallel()
