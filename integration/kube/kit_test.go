@@ -38,7 +38,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// newNamespace makes a namespace for a test. What its pods wrote is logged if the test fails.
+// newNamespace makes a namespace for a test. What its pods wrote, and the companion, is logged if the test fails.
 func newNamespace(t *testing.T, prefix string, labels map[string]string) string {
 	t.Helper()
 	namespace, err := cluster.NewNamespace(bounded(t), prefix, labels)
@@ -48,6 +48,7 @@ func newNamespace(t *testing.T, prefix string, labels map[string]string) string 
 		defer cancel()
 		if t.Failed() {
 			t.Logf("%s\n%s\n%s", describe(ctx, namespace), node.Outputs(namespace), said(namespace))
+			t.Logf("%s\n%s\n%s", describe(ctx, systemNamespace), tail(node.Outputs(systemNamespace)), said(systemNamespace))
 		}
 		object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 		if err := cluster.Delete(ctx, object); err != nil {
@@ -55,6 +56,13 @@ func newNamespace(t *testing.T, prefix string, labels map[string]string) string 
 		}
 	})
 	return namespace
+}
+
+// tail gives the last lines of a text.
+func tail(text string) string {
+	const most = 200
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
 
 // describe says in what state the pods of a namespace are.
