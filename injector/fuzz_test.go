@@ -87,7 +87,9 @@ func sent(text, name, value string) ([]byte, bool) {
 		annotations[name] = value
 	}
 	raw, err := json.Marshal(tree)
-	return raw, err == nil && json.Unmarshal(raw, &pod) == nil && !strings.Contains(pod.Name+pod.GenerateName, " ")
+	// Of names, which are validated after admission, those that cannot be part of an ID are not of interest.
+	strange := func(c rune) bool { return c <= ' ' || c == 0x7f }
+	return raw, err == nil && json.Unmarshal(raw, &pod) == nil && !strings.ContainsFunc(pod.Name+pod.GenerateName, strange)
 }
 
 func fuzzConfig(options uint8) Config {

@@ -53,7 +53,9 @@ func Mutate(pod []byte, namespace string, cfg *Config) (Result, error) {
 // maxContainers bounds the work for a pod, much of which is for each container.
 const maxContainers = 1 << 10
 
-func containersOf(pod *corev1.Pod) int { return len(pod.Spec.InitContainers) + len(pod.Spec.Containers) }
+func containersOf(pod *corev1.Pod) int {
+	return len(pod.Spec.InitContainers) + len(pod.Spec.Containers)
+}
 
 // mutation is the work on one pod.
 type mutation struct {
