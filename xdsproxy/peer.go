@@ -3,11 +3,14 @@
 package xdsproxy
 
 import (
+	"context"
+	"crypto/subtle"
 	"fmt"
 	"net"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/metadata"
 )
 
 // peerListener accepts connections of one process only, the Envoy that was
@@ -57,4 +60,17 @@ func peerPID(conn *net.UnixConn) (int, error) {
 		return 0, fmt.Errorf("read peer credentials: %w", err)
 	}
 	return int(cred.Pid), nil
+}
+
+// trusted tells whether who opens a stream is the Envoy of this dataplane.
+func (s *Server) trusted(ctx context.Context) bool {
+	if s.config.Secret == "" {
+		return true // the listener has looked at the peer
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	given := md.Get(SecretKey)
+	if len(given) == 0 {
+		given = md.Get(tokenKey)
+	}
+	return len(given) == 1 && subtle.ConstantTimeCompare([]byte(given[0]), []byte(s.config.Secret)) == 1
 }

@@ -4,7 +4,6 @@ package xdsproxy
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"math"
@@ -18,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -34,6 +32,7 @@ const (
 	// Consul's documentation of the template says so.
 	tokenKey = "x-consul-token"
 
+	requestWindow       = 256 << 10
 	defaultMaxRefusals  = 5
 	defaultMaxStreamAge = time.Hour
 )
@@ -203,6 +202,9 @@ func (s *Server) Run(ctx context.Context) error {
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.MaxRecvMsgSize(math.MaxInt),
 		grpc.MaxSendMsgSize(math.MaxInt),
+		// Without a window that is given, gRPC pings Envoy with each of its requests to
+		// find out how large one should be. They are small, and a larger one passes, too.
+		grpc.StaticStreamWindowSize(requestWindow), grpc.StaticConnWindowSize(requestWindow),
 		grpc.WaitForHandlers(true),
 	)
 	g.RegisterService(&grpc.ServiceDesc{
@@ -259,18 +261,6 @@ func (s *Server) handle(_ any, stream grpc.ServerStream) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-func (s *Server) trusted(ctx context.Context) bool {
-	if s.config.Secret == "" {
-		return true // the listener has looked at the peer
-	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	given := md.Get(SecretKey)
-	if len(given) == 0 {
-		given = md.Get(tokenKey)
-	}
-	return len(given) == 1 && subtle.ConstantTimeCompare([]byte(given[0]), []byte(s.config.Secret)) == 1
 }
 
 // open makes a session the current one and ends the one before it.
