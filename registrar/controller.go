@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -31,9 +30,6 @@ const (
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 10 * time.Second
 )
-
-// queue is the controller's.
-type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Add makes the registrar a part of a manager, where it runs while the manager is the leader. The manager's cache must
 // have been made with [CacheOptions]. ctx bounds only the set-up, which may ask the API server for the cluster's UID.
@@ -116,6 +112,8 @@ func (r *reconciler) control(mgr manager.Manager, s *sweeper) error {
 		WithLogConstructor(func(*reconcile.Request) logr.Logger { return logr.Discard() }).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: r.cfg.Workers,
+			UsePriorityQueue:        new(bool),
+			NewQueue:                newQueue,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
 		}).
 		Complete(r)
@@ -141,16 +139,6 @@ func named(q queue, objects ...client.Object) {
 			q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}})
 		}
 	}
-}
-
-// enqueueLater adds what is not urgent: it waits for what changed.
-func enqueueLater(q queue, request reconcile.Request) {
-	if pq, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-		low := handler.LowPriority
-		pq.AddWithOpts(priorityqueue.AddOpts{Priority: &low}, request)
-		return
-	}
-	q.Add(request)
 }
 
 // clusterUID is the UID of kube-system: every cluster has that namespace, and no two have its UID in common.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"podplane/meshpod"
@@ -35,9 +35,9 @@ func names(q queue) string {
 	return strings.Join(out, " ")
 }
 
-func newQueue(t *testing.T) queue {
+func newTestQueue(t *testing.T) queue {
 	t.Helper()
-	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	q := newQueue("", workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	t.Cleanup(q.ShutDown)
 	return q
 }
@@ -45,7 +45,7 @@ func newQueue(t *testing.T) queue {
 // Events of Services and slices concern the pods that they select or name, and those of before.
 func TestEventsConcernPods(t *testing.T) {
 	t.Parallel()
-	w, q := newWorld(t), newQueue(t)
+	w, q := newWorld(t), newTestQueue(t)
 	label := func(app string) func(*corev1.Pod) { return func(p *corev1.Pod) { p.Labels["app"] = app } }
 	for _, pod := range []*corev1.Pod{
 		newPod("default", "web", "u1"), newPod("default", "db", "u2", label("db")), newPod("default", "other", "u3", label("other")), newPod("team", "web", "u4"),
@@ -72,26 +72,71 @@ func TestEventsConcernPods(t *testing.T) {
 // What sweeps find waits for what changed.
 func TestSweepsWait(t *testing.T) {
 	t.Parallel()
-	q := priorityqueue.New[reconcile.Request]("test")
-	t.Cleanup(q.ShutDown)
+	q := newTestQueue(t)
 	request := func(name string) reconcile.Request {
 		return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "default", Name: name}}
 	}
-	enqueueLater(q, request("swept"))
+	for _, name := range []string{"a", "b", "c", "d"} {
+		enqueueLater(q, request(name))
+		enqueueLater(q, request(name))
+	}
 	q.Add(request("changed"))
+	q.Add(request("c")) // what was found has changed besides
+	enqueueLater(q, request("changed"))
+	enqueueLater(q, request("c"))
+	if n := q.Len(); n != 5 {
+		t.Errorf("%d are waiting", n)
+	}
 	var got []string
-	for range 2 {
+	take := func() reconcile.Request {
 		item, _ := q.Get()
-		q.Done(item)
 		got = append(got, item.Name)
+		return item
 	}
-	if !slices.Equal(got, []string{"changed", "swept"}) {
-		t.Errorf("the order is %v", got)
+	changed := take()
+	enqueueLater(q, changed) // while it is worked on
+	q.Done(changed)
+	for range 5 {
+		q.Done(take())
 	}
-	plain := newQueue(t)
+	if want := []string{"changed", "c", "a", "b", "d", "changed"}; !slices.Equal(got, want) || q.Len() != 0 {
+		t.Errorf("the order is %v, not %v", got, want)
+	}
+	// It was marked once, and is urgent the next time.
+	enqueueLater(q, request("a"))
+	q.Add(changed)
+	if item := take(); item != changed {
+		t.Errorf("%s comes first", item)
+	}
+	plain := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	t.Cleanup(plain.ShutDown)
 	enqueueLater(plain, request("swept"))
 	if got := names(plain); got != "default/swept" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// The end of the queue is the end of those who work on it, however much there is.
+func TestQueueEnds(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		q := newTestQueue(t)
+		var workers sync.WaitGroup
+		for i := range 16 {
+			workers.Go(func() {
+				for n := 0; ; n++ {
+					q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: fmt.Sprint(i, n)}})
+					item, ended := q.Get()
+					if ended {
+						return
+					}
+					q.Done(item)
+				}
+			})
+		}
+		eventually(t, func() bool { return q.Len() > 0 })
+		q.ShutDown()
+		workers.Wait() // the test's time is its limit
 	}
 }
 
@@ -157,7 +202,7 @@ func TestStrip(t *testing.T) {
 // runSweeper has a sweeper run until what is asked for holds.
 func runSweeper(t *testing.T, w *world, until func() bool) queue {
 	t.Helper()
-	q := newQueue(t)
+	q := newTestQueue(t)
 	s := &sweeper{reconciler: w.reconciler, queue: make(chan queue, 1)}
 	s.queue <- q
 	ctx, cancel := context.WithCancel(t.Context())

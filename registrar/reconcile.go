@@ -42,6 +42,9 @@ type reconciler struct {
 // Reconcile makes the catalog hold what a pod asks for, or nothing of it if it is gone. An error has it called again,
 // each time later.
 func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	if ctx.Err() != nil { // the rest of the queue at the end
+		return reconcile.Result{}, nil
+	}
 	start, answers := time.Now(), r.catalog.answers.Load()
 	again, err := r.reconcile(ctx, request.NamespacedName)
 	r.metrics.reconciles.Observe(time.Since(start).Seconds())
