@@ -138,6 +138,7 @@ func (s *Server) noReview(w http.ResponseWriter, r *http.Request, status int, er
 	if s.saidBad.due() {
 		s.log.Warn("refused a request that is no admission review", "remote_addr", r.RemoteAddr, "reason", err.Error())
 	}
+	w.Header().Set("Connection", "close") // no API server's: it need not be kept
 	http.Error(w, err.Error(), status)
 	return resultBad
 }

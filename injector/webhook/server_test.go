@@ -232,7 +232,7 @@ func TestBadRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, _ := newServer(t, Config{Mutate: func(context.Context, Request) (Decision, error) { panic("asked") }})
-			if w, _ := posted(s, tc.body, tc.contentType); w.Code != tc.code {
+			if w, _ := posted(s, tc.body, tc.contentType); w.Code != tc.code || w.Header().Get("Connection") != "close" {
 				t.Errorf("status %d: %s", w.Code, w.Body)
 			}
 		})
