@@ -59,7 +59,7 @@ func TestFindPrefersTheVariable(t *testing.T) {
 					t.Errorf("report %q lacks %q", line, word)
 				}
 			}
-			if real := !strings.Contains(line, "no real Envoy"); real != (got.Kind == Real) {
+			if strings.Contains(line, "no real Envoy") != (got.Kind == StandIn) {
 				t.Errorf("report %q of a %s", line, got.Kind)
 			}
 			if strings.Contains(line, "not set") != (got.Chosen == Default) {
