@@ -112,9 +112,14 @@ func addDefaultRoute(gateway netip.Addr) error {
 	return nil
 }
 
+// bridgeAddress is the bridge's own, locally administered. Without one, a bridge has the least of its ports', which is
+// another one as pods come and go, and what others have sent to the one before is lost.
+func bridgeAddress() []byte { return []byte{2, 0, 0, 0, 0, 1} }
+
 // addBridge makes a bridge and takes it into use.
 func addBridge(name string) error {
 	body := attribute(link(0, unix.IFF_UP), unix.IFLA_IFNAME, text(name))
+	body = attribute(body, unix.IFLA_ADDRESS, bridgeAddress())
 	body = attribute(body, unix.IFLA_LINKINFO, attribute(nil, unix.IFLA_INFO_KIND, text("bridge")))
 	if err := send(message{kind: unix.RTM_NEWLINK, flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, body: body}); err != nil {
 		return fmt.Errorf("make bridge %s: %w", name, err)

@@ -3,6 +3,7 @@
 package netns
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,9 @@ func TestTwoPods(t *testing.T) {
 				t.Error(err)
 			}
 		}()
+	}
+	if i, err := net.InterfaceByName("test0"); err != nil || !bytes.Equal(i.HardwareAddr, bridgeAddress()) {
+		t.Errorf("with pods the bridge is %+v, %v", i, err)
 	}
 	if pods[0].Addr == pods[1].Addr || pods[0].Addr == bridge.Addr() {
 		t.Fatalf("addresses are not distinct: %s, %s and the bridge's %s", pods[0].Addr, pods[1].Addr, bridge.Addr())
