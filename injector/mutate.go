@@ -40,7 +40,8 @@ func Mutate(pod []byte, namespace string, cfg *Config) (Result, error) {
 		return m.result()
 	}
 	if n := containersOf(&m.pod); n > maxContainers {
-		m.problems.Errorf("spec.containers", strconv.Itoa(n)+" containers", "are too many for a pod of the mesh: at most %d are allowed", maxContainers)
+		m.problems.Errorf("spec.containers", strconv.Itoa(n)+" containers",
+			"are too many for a pod of the mesh: at most %d are allowed", maxContainers)
 		return m.result()
 	}
 	m.read()

@@ -57,7 +57,7 @@ const (
 // retryAfter is when a refused review should be sent again, in seconds: API servers
 // do, some times, within the timeout of the webhook configuration. One of two, so
 // that a burst does not come back as a burst.
-func retryAfter() string { return strconv.Itoa(1 + rand.IntN(2)) }
+func retryAfter() string { return strconv.Itoa(1 + rand.IntN(2)) } //nolint:gosec // nobody has to guess it
 
 // seldom is for lines of the log whose number is up to whoever connects.
 type seldom struct{ last atomic.Int64 }
