@@ -60,6 +60,58 @@ func TestFrozenLeader(t *testing.T) {
 	expectStreamKept(ctx, t, pod)
 }
 
+// TestFrozenLeaderInUse stops the leader that proxies use, in a cluster that takes
+// as long to elect another one as Consul does unless told otherwise. Proxies leave
+// it before that and after; the first ones come to servers that know of no leader.
+func TestFrozenLeaderInUse(t *testing.T) {
+	t.Parallel()
+	const (
+		limit   = 25 * time.Second // 12 to leave it, 10 for one that does not answer
+		proxies = 3
+	)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	options := three
+	options.Config = maps.Clone(three.Config)
+	options.Config["performance"] = map[string]any{"enable_xds_load_balancing": false, "raft_multiplier": 5}
+	m := newMesh(t, options)
+	consul := m.Consul
+	leader, followers := roles(ctx, t, consul)
+	var pods []*mesh.Pod
+	for i := range proxies {
+		pod, err := m.Start(ctx, mesh.PodSpec{
+			Name: fmt.Sprintf("web-%d", i), Upstreams: []string{canary},
+			Args: []string{"-addresses", consul.Addresses()[leader]}, // the others are told of by this one
+		})
+		must(t, err, pod.WaitReady(ctx))
+		if n := serverOf(ctx, t, consul, pod); n != leader {
+			t.Fatalf("%s uses server %d, not the leader %d", pod.Service.Name, n, leader)
+		}
+		pods = append(pods, pod)
+	}
+	frozen := time.Now()
+	must(t, consul.Pause(leader))
+	client := consul.ClientAt(followers[0], consul.Token())
+	within(t, patience, "there is another leader", func(ctx context.Context) bool {
+		now, err := leaderOf(ctx, consul, client)
+		return err == nil && now >= 0 && now != leader
+	})
+	t.Logf("another server leads after %s", time.Since(frozen).Round(time.Millisecond))
+	what := change(ctx, t, func() *consultest.Client { return client })
+	for _, pod := range pods {
+		within(t, patience, "a change reaches the envoy of "+pod.Service.Name, has(pod, what))
+	}
+	took := time.Since(frozen)
+	t.Logf("all are served after %s", took.Round(time.Millisecond))
+	if late(t, took, limit) {
+		t.Errorf("all are served after %s, later than %s", took, limit)
+	}
+	must(t, consul.Resume(leader))
+	for _, pod := range pods {
+		expectStreamKept(ctx, t, pod)
+	}
+}
+
 // roles gives the number of the server that leads, and those of the two others.
 func roles(ctx context.Context, t *testing.T, consul *consultest.Cluster) (leader int, followers []int) {
 	t.Helper()
