@@ -43,15 +43,11 @@ func (m *mutation) containers(do func(path string, c *corev1.Container)) {
 }
 
 func (m *mutation) checkContainers() {
-	ours := m.names
-	if m.cfg.Compat {
-		ours = append(slices.Clone(ours), meshpod.ContainerCompat)
-	}
 	var all []string
 	m.containers(func(_ string, c *corev1.Container) {
 		all = append(all, c.Name)
-		if slices.Contains(ours, c.Name) {
-			m.problems.Errorf("container", c.Name, "has the name of a container that podplane-injector adds")
+		if meshpod.OwnContainer(c.Name) {
+			m.problems.Errorf("container", c.Name, "has a name of those that podplane-injector gives to its own")
 		}
 		if slices.Contains(m.mesh.Sidecar.MountVolume, c.Name) {
 			for _, mount := range c.VolumeMounts {

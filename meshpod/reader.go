@@ -115,8 +115,9 @@ func isPlain(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > unicode.MaxASCII || r == 0x7f })
 }
 
-// ownContainer tells whether a container is one that the webhook added.
-func ownContainer(name string) bool {
+// OwnContainer tells whether a container's name is one of those that the webhook
+// gives. What such a container has is not the application's.
+func OwnContainer(name string) bool {
 	return name == ContainerDataplane || strings.HasPrefix(name, ContainerDataplane+"-") || name == ContainerCompat
 }
 
@@ -125,12 +126,12 @@ func ownContainer(name string) bool {
 func appContainers(pod *corev1.Pod) []corev1.Container {
 	var out []corev1.Container
 	for _, c := range pod.Spec.Containers {
-		if !ownContainer(c.Name) {
+		if !OwnContainer(c.Name) {
 			out = append(out, c)
 		}
 	}
 	for _, c := range pod.Spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways && !ownContainer(c.Name) {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways && !OwnContainer(c.Name) {
 			out = append(out, c)
 		}
 	}
