@@ -109,8 +109,9 @@ func (r *reconciler) control(mgr manager.Manager, s *sweeper) error {
 		Watches(&corev1.Service{}, services).
 		Watches(&discoveryv1.EndpointSlice{}, slices).
 		WatchesRawSource(catch).
-		WithLogConstructor(func(*reconcile.Request) logr.Logger { return logr.Discard() }).
 		WithOptions(controller.Options{
+			// What fails is logged by the reconciler, which knows what has been said.
+			LogConstructor:          func(*reconcile.Request) logr.Logger { return logr.Discard() },
 			MaxConcurrentReconciles: r.cfg.Workers,
 			UsePriorityQueue:        new(bool),
 			NewQueue:                newQueue,

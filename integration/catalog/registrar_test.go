@@ -140,6 +140,12 @@ func TestRegistrarSweep(t *testing.T) {
 	}
 	t.Logf("Consul is back; the catalog is right after %s", w.await("two=passing"))
 
+	w.mu.Lock()
+	if text := w.logs.String(); strings.Contains(text, "Reconciler error") {
+		t.Error("each try of each pod is logged")
+	}
+	w.mu.Unlock()
+
 	// The API server away: nothing is removed.
 	if err := w.kube.PauseAPI(); err != nil {
 		t.Fatal(err)
