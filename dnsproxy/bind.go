@@ -14,8 +14,10 @@ const (
 	// transports.
 	bindAttempts = 32
 	// udpBuffer is asked for, so that bursts find room while others are read;
-	// the kernel gives as much as net.core.rmem_max allows.
-	udpBuffer = 4 << 20
+	// the kernel gives as much as net.core.rmem_max allows. Half of it has room
+	// for 10,000 queries, but what was read counts for a while yet, up to a
+	// quarter of all (udp_rmem_release in net/ipv4/udp.c).
+	udpBuffer = 8 << 20
 )
 
 // bind takes addr for TCP and UDP.
