@@ -17,6 +17,13 @@ type place struct {
 	node, namespace, id string
 }
 
+// folded is the place as Consul compares it, which does not tell upper case from lower in IDs: those of the form compat have
+// users' names in them.
+func (p place) folded() place {
+	p.id = strings.ToLower(p.id)
+	return p
+}
+
 // record is what is known of one of this cluster's instances in the catalog.
 type record struct {
 	place
@@ -46,6 +53,8 @@ type memory struct {
 	pods  map[types.NamespacedName]map[place]*record
 	// records of a node.
 	records map[string]map[place]*record
+	// holders of places, which are folded.
+	holders map[place]*record
 
 	// A node is written to under its read lock, and loaded or removed under its write lock. The locks are shared by
 	// nodes with the same hash, so that their number is bounded.
@@ -58,6 +67,7 @@ func newMemory() *memory {
 		nodes:   map[string]*node{},
 		pods:    map[types.NamespacedName]map[place]*record{},
 		records: map[string]map[place]*record{},
+		holders: map[place]*record{},
 		seed:    maphash.MakeSeed(),
 	}
 }
@@ -137,11 +147,8 @@ func (m *memory) of(pod types.NamespacedName) []record {
 func (m *memory) claim(r record) (holder types.NamespacedName, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// Consul does not tell upper case from lower in IDs; the form compat has users' names in them.
-	for at, has := range m.records[r.node] {
-		if has.pod != r.pod && at.namespace == r.namespace && strings.EqualFold(at.id, r.id) {
-			return has.pod, false
-		}
+	if has := m.holders[r.folded()]; has != nil && has.pod != r.pod {
+		return has.pod, false
 	}
 	m.drop(r.pod, r.place)
 	m.add(&r)
@@ -194,12 +201,16 @@ func (m *memory) known() (nodes []string, pods []types.NamespacedName) {
 func (m *memory) add(r *record) {
 	at(m.pods, r.pod)[r.place] = r
 	at(m.records, r.node)[r.place] = r
+	m.holders[r.folded()] = r
 }
 
 func (m *memory) drop(pod types.NamespacedName, p place) {
 	delete(m.pods[pod], p)
 	if len(m.pods[pod]) == 0 {
 		delete(m.pods, pod)
+	}
+	if has := m.holders[p.folded()]; has != nil && has.place == p {
+		delete(m.holders, p.folded())
 	}
 	delete(m.records[p.node], p)
 	if len(m.records[p.node]) == 0 {
