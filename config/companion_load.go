@@ -95,9 +95,9 @@ func companionTable(c *Companion) []Setting {
 		}
 	}
 	for _, rows := range [][]Setting{
-		c.kubernetesSettings(), c.consulSettings(), c.credentialSettings(), c.injectSettings(), c.podSettings(),
-		c.podLifeSettings(), c.podProbeSettings(), c.tenancySettings(), c.registrarSettings(), c.webhookSettings(),
-		c.bootstrapSettings(),
+		c.kubernetesSettings(), c.consulSettings(), c.credentialSettings(), c.injectSettings(), c.sidecarSettings(),
+		c.podSettings(), c.podLifeSettings(), c.podProbeSettings(), c.tenancySettings(), c.registrarSettings(),
+		c.webhookSettings(), c.bootstrapSettings(),
 	} {
 		table = append(table, rows...)
 	}

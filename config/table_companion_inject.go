@@ -48,7 +48,15 @@ func (c *Companion) injectSettings() []Setting {
 			Flag: "companion-image", Group: groupInject,
 			Help: "The image of the init container that `-compat` needs.",
 			bind: func(*Config) value { return text(&i.CompanionImage) },
-		}, {
+		},
+	}
+}
+
+// sidecarSettings are what sidecars are told, but for the pod's own defaults.
+func (c *Companion) sidecarSettings() []Setting {
+	i := &c.Inject
+	return []Setting{
+		{
 			Flag: "acl-auth-method", Group: groupInject,
 			Help: "The auth method that sidecars log in to. Unset: ACLs are off.",
 			bind: func(*Config) value { return text(&i.AuthMethod) },
