@@ -283,8 +283,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// TestVersion has native sidecars by default only where no kubelet can be too old
-// for them, and refuses them only where the API server is.
+// TestVersion has native sidecars by default, and at all, only where the API server
+// has them.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -293,8 +293,7 @@ func TestVersion(t *testing.T) {
 		missing          string
 	}{
 		"new":            {config.NativeAuto, "v1.32.0-eks-1", true, true, ""},
-		"old kubelets":   {config.NativeAuto, "v1.31.9", false, true, ""},
-		"just has them":  {config.NativeAuto, "v1.29.0", false, true, ""},
+		"just has them":  {config.NativeAuto, "v1.29.0", true, true, ""},
 		"old":            {config.NativeAuto, "v1.28.15", false, true, "the API server is v1.28.15, and native sidecars take 1.29"},
 		"on":             {config.NativeOn, "v1.20.0", true, true, ""},
 		"off":            {config.NativeOff, "v1.33.0", false, true, ""},

@@ -21,10 +21,7 @@ import (
 const (
 	// nativeMinor is the first version 1.x in which native sidecars are on by default:
 	// https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/.
-	nativeMinor = 29
-	// skew is how many versions a kubelet may be older than its API server:
-	// https://kubernetes.io/releases/version-skew-policy/#kubelet.
-	skew           = 3
+	nativeMinor    = 29
 	versionTimeout = 10 * time.Second
 	versionRetry   = time.Second
 )
@@ -142,8 +139,9 @@ func (v *apiVersion) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found := sidecars{native: v.setting == config.NativeAuto && parsed.AtLeast(version.MajorMinor(1, nativeMinor+skew))}
-	if !parsed.AtLeast(version.MajorMinor(1, nativeMinor)) {
+	has := parsed.AtLeast(version.MajorMinor(1, nativeMinor))
+	found := sidecars{native: has && v.setting == config.NativeAuto}
+	if !has {
 		found.missing = fmt.Sprintf("the API server is %s, and native sidecars take 1.%d", text, nativeMinor)
 	}
 	if before := v.found.Swap(&found); before == nil || *before != found {

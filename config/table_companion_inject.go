@@ -38,7 +38,7 @@ func (c *Companion) injectSettings() []Setting {
 			bind: func(*Config) value { return list(&i.DenyNamespaces, notEmpty()) },
 		}, {
 			Flag: "native-sidecars", Default: NativeAuto, Group: groupInject,
-			Help: "Whether the sidecar is an init container that is restarted: `true`, `false`, or `auto`, where the API server is 1.32 or newer, so that no node is older than 1.29. A pod's annotation wins.",
+			Help: "Whether the sidecar is an init container that is restarted: `true`, `false`, or `auto`, where the API server is 1.29 or newer; nodes must be, too. A pod's annotation wins.",
 			bind: func(*Config) value { return text(&i.NativeSidecars, oneOf(NativeAuto, NativeOn, NativeOff)) },
 		}, {
 			Flag: "compat", Default: "false", Group: groupInject,
