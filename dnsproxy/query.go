@@ -87,7 +87,7 @@ func (q *query) readEDNS() bool {
 		if err != nil {
 			return false
 		}
-		if r.kind != typeOPT {
+		if r.kind != typeOPT || r.section != sectionAdditional {
 			continue
 		}
 		if seen { // RFC 6891, section 6.1.1: one at most
