@@ -20,7 +20,7 @@ import (
 // seconds, though it led the cluster itself after two. A third server answers.
 func TestFrozenLeader(t *testing.T) {
 	t.Parallel()
-	const limit = 15 * time.Second // of which up to 10 for an answer that does not come
+	const limit = 20 * time.Second // of which up to 10 for an answer that does not come
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	options := three
@@ -66,7 +66,7 @@ func TestFrozenLeader(t *testing.T) {
 func TestFrozenLeaderInUse(t *testing.T) {
 	t.Parallel()
 	const (
-		limit   = 25 * time.Second // 12 to leave it, 10 for one that does not answer
+		limit   = 30 * time.Second // 12 to leave it, 10 for one that does not answer, and time to find the next
 		proxies = 3
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
