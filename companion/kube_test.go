@@ -127,6 +127,30 @@ func (k *kubeAPI) setDown(down bool) {
 	k.down = down
 }
 
+// discovers has the API server say that it has these kinds, all of them namespaced:
+// https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api.
+func (k *kubeAPI) discovers(groupVersion string, kinds ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var resources []any
+	for _, kind := range kinds {
+		resources = append(resources, map[string]any{
+			"name": strings.ToLower(kind) + "s", "kind": kind, "namespaced": true, "verbs": []string{"get", "list", "watch"},
+		})
+	}
+	path := "/apis/" + groupVersion
+	if group, version, found := strings.Cut(groupVersion, "/"); found {
+		named := map[string]any{"groupVersion": groupVersion, "version": version}
+		k.objects["/apis"] = map[string]any{"kind": "APIGroupList", "apiVersion": "v1", "groups": []any{
+			map[string]any{"name": group, "versions": []any{named}, "preferredVersion": named},
+		}}
+	} else {
+		path = "/api/" + groupVersion
+		k.objects["/api"] = map[string]any{"kind": "APIVersions", "versions": []string{groupVersion}}
+	}
+	k.objects[path] = map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": groupVersion, "resources": resources}
+}
+
 func (k *kubeAPI) setVersion(version string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

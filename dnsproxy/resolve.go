@@ -35,10 +35,10 @@ func (s *Server) resolve(ctx context.Context, a asker, out *outbox) {
 	} else {
 		s.metrics.shared.Inc()
 	}
-	switch {
-	case is == late:
+	switch is {
+	case late:
 		s.deliverKept([]asker{a}, out)
-	case is == lead:
+	case lead:
 		if l := s.lane(a.q); l.enter(fl) {
 			s.tasks.Go(func() { s.flyAll(ctx, l, fl) })
 		}

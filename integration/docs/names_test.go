@@ -31,8 +31,9 @@ func TestNames(t *testing.T) {
 	for _, s := range slices.Concat(config.Settings(), config.CompanionSettings()) {
 		flags, variables = append(flags, s.Flag), append(variables, s.Env)
 	}
-	said := literals(t) // has the metrics of podplane-injector
-	metrics := strings.Join(readPage(t, "docs/reference/metrics.md").Lines, "\n")
+	said := literals(t)
+	lines := slices.Concat(readPage(t, "docs/reference/metrics.md").Lines, readPage(t, "docs/reference/injector-metrics.md").Lines)
+	metrics := strings.Join(lines, "\n")
 	counts := map[string]int{}
 	for _, page := range commandPages(t) {
 		if strings.HasPrefix(page.Path, "docs/reference/") && strings.Contains(page.Path, "settings") {
