@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/consul/proto-public/pbdns"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -181,6 +183,40 @@ func TestStaleAnswers(t *testing.T) {
 				s.tasks.Wait()
 			})
 		})
+	}
+}
+
+// TestLateQuestionsOverBothTransports: who asks again, when the patience with a
+// server that hangs is over, gets the stale answer at once.
+func TestLateQuestionsOverBothTransports(t *testing.T) {
+	t.Parallel()
+	var hangs atomic.Bool
+	s, f := start(t, Config{CacheSize: 10, Stale: time.Minute}, func(ctx context.Context, m *dns.Msg, p pbdns.Protocol) (*dns.Msg, error) {
+		if hangs.Load() {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return addressOf("10.0.0.1")(ctx, m, p)
+	})
+	m := question("a.consul.", dns.TypeA)
+	transports := []string{"udp", "tcp"}
+	for _, transport := range transports {
+		ask(t, s, transport, m)
+	}
+	hangs.Store(true)
+	var first sync.WaitGroup
+	for _, transport := range transports {
+		first.Go(func() { ask(t, s, transport, m) })
+	}
+	first.Wait()
+	asked := f.count()
+	for _, transport := range transports {
+		if answer := ask(t, s, transport, m); len(answer.Answer) != 1 {
+			t.Errorf("over %s: %v", transport, answer)
+		}
+	}
+	if n := f.count(); n != asked {
+		t.Errorf("asked %d times more", n-asked)
 	}
 }
 

@@ -49,6 +49,7 @@ func (s *Server) serveConn(reading, queries context.Context, c *conn) {
 	defer s.metrics.connections.Dec()
 	defer func() { _ = c.Close() }()
 	defer s.conns.remove(c)
+	out := &outbox{s: s}       // stays empty
 	for reading.Err() == nil { // what has arrived can be read even after CloseRead
 		packet, err := c.receive()
 		if err != nil {
@@ -56,7 +57,7 @@ func (s *Server) serveConn(reading, queries context.Context, c *conn) {
 		}
 		s.conns.used(c)
 		c.pipeline <- struct{}{}
-		s.start(queries, request{packet: packet, via: overTCP, arrived: time.Now(), from: c}, nil)
+		s.start(queries, request{packet: packet, via: overTCP, arrived: time.Now(), from: c}, out)
 	}
 	for range cap(c.pipeline) { // until nobody holds a place any more
 		c.pipeline <- struct{}{}
