@@ -45,6 +45,14 @@ const (
 	// waitingEach keeps the wait well below the patience where decisions take as
 	// long as they should.
 	waitingEach = 8
+	// idleTimeout is how long a connection may be there without a request. It is longer
+	// than the 90 s for which API servers keep one that they do not use, so that none
+	// is closed while a review is on its way. They also open some for reviews that then
+	// go over others, and keep them as they are: net/http begins to count the time for
+	// the headers of a first request when the connection is there.
+	idleTimeout = 2 * time.Minute
+	// bodyTimeout is how long a body may take, once the headers are there.
+	bodyTimeout = 10 * time.Second
 	// closeTimeout is how long answers under way may take when the server ends.
 	closeTimeout = 5 * time.Second
 )
@@ -126,7 +134,7 @@ func New(cfg Config, log hclog.Logger) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+Path, s)
 	s.http = &http.Server{
-		Handler: mux,
+		Handler: timed(mux),
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			GetCertificate: cfg.GetCertificate,
@@ -134,16 +142,22 @@ func New(cfg Config, log hclog.Logger) (*Server, error) {
 			// one connection would escape the bounds below.
 			NextProtos: []string{"http/1.1"},
 		},
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
+		ReadHeaderTimeout: idleTimeout,
+		ReadTimeout:       idleTimeout + bodyTimeout,
 		WriteTimeout:      2*decisionTimeout + closeTimeout,
-		// Longer than the 90 s for which API servers keep idle connections, so that
-		// none is closed while a request is on its way.
-		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	return s, nil
+}
+
+// timed bounds the time that a body takes, whatever is asked for.
+func timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // every connection can
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Addr is the bound address.
