@@ -116,6 +116,34 @@ func TestSweepsWait(t *testing.T) {
 	}
 }
 
+// What changes while it is worked on is urgent afterwards, whether a sweep finds it before or after the change.
+func TestQueueChangedMeanwhile(t *testing.T) {
+	t.Parallel()
+	request := func(name string) reconcile.Request {
+		return reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}
+	}
+	for name, change := range map[string]func(q queue, item reconcile.Request){
+		"swept before": func(q queue, item reconcile.Request) { enqueueLater(q, item); q.Add(item) },
+		"swept after":  func(q queue, item reconcile.Request) { q.Add(item); enqueueLater(q, item) },
+	} {
+		q := newTestQueue(t)
+		for range 2 { // once more, from the start
+			q.Add(request("changed"))
+			item, _ := q.Get()
+			enqueueLater(q, request("swept"))
+			change(q, item)
+			q.Done(item)
+			for _, want := range []string{"changed", "swept"} {
+				item, _ := q.Get()
+				if item.Name != want {
+					t.Errorf("%s: %s comes before %s", name, item.Name, want)
+				}
+				q.Done(item)
+			}
+		}
+	}
+}
+
 // The end of the queue is the end of those who work on it, however much there is.
 func TestQueueEnds(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // It is not controller-runtime's own: up to 0.24 that one may stop for good when it is shut down while there is work, and
 // the end of the process with it (https://github.com/kubernetes-sigs/controller-runtime/issues/3538).
 func newQueue(name string, limiter workqueue.TypedRateLimiter[reconcile.Request]) queue {
-	l := &lanes{low: map[reconcile.Request]bool{}, where: map[reconcile.Request]*lane{}}
+	l := &lanes{low: map[reconcile.Request]bool{}, pressing: map[reconcile.Request]bool{}, where: map[reconcile.Request]*lane{}}
 	plain := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[reconcile.Request]{Name: name, Queue: l})
 	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[reconcile.Request]{Name: name, Queue: plain})
 	limited := workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[reconcile.Request]{
@@ -32,10 +32,16 @@ type patientQueue struct {
 	lanes *lanes
 }
 
+// Add adds something that changed.
+func (q *patientQueue) Add(item reconcile.Request) {
+	q.lanes.press(item)
+	q.queue.Add(item)
+}
+
 // addLater adds what waits for everything else.
 func (q *patientQueue) addLater(item reconcile.Request) {
 	q.lanes.mark(item)
-	q.Add(item)
+	q.queue.Add(item)
 }
 
 // enqueueLater adds what is not urgent: it waits for what changed.
@@ -50,20 +56,33 @@ func enqueueLater(q queue, request reconcile.Request) {
 // lane is a list of items. Those that left it for the other one are still in it.
 type lane struct{ items []reconcile.Request }
 
-// lanes are what the queue holds: [workqueue.Queue], which is called with a lock held, but for mark.
+// lanes are what the queue holds: [workqueue.Queue], which is called with a lock held, but for press and mark.
 type lanes struct {
 	urgent, later lane
 
 	mu    sync.Mutex
 	low   map[reconcile.Request]bool  // of the next time that it comes
 	where map[reconcile.Request]*lane // of what is waiting
+	// pressing is what changed since it was last taken. What is worked on when it changes comes only afterwards, and a sweep
+	// in between must not have it wait.
+	pressing map[reconcile.Request]bool
+}
+
+// press keeps an item from being marked until it is taken.
+func (l *lanes) press(item reconcile.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pressing[item] = true
+	delete(l.low, item)
 }
 
 // mark has an item wait with those that are not urgent when it comes next.
 func (l *lanes) mark(item reconcile.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.low[item] = true
+	if !l.pressing[item] {
+		l.low[item] = true
+	}
 }
 
 // Push implements [workqueue.Queue].
@@ -111,6 +130,7 @@ func (l *lanes) Pop() reconcile.Request {
 			from.items = from.items[1:]
 			if l.where[item] == from {
 				delete(l.where, item)
+				delete(l.pressing, item)
 				return item
 			}
 		}
