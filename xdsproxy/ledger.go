@@ -24,8 +24,8 @@ type ledger struct {
 	cache *cache // nil: nothing is kept for the next Envoy
 	now   func() time.Time
 
-	node       []byte // of Envoy's first request
-	introduced bool   // the upstream stream in use has had the node
+	node       []byte    // of Envoy's first request
+	introduced time.Time // when the upstream stream in use had the node, with its first request
 	types      map[string]*subscription
 	order      []*subscription // in Envoy's order of asking
 	gen        uint64          // the upstream stream in use; localGen if there is none
@@ -52,7 +52,7 @@ type orders struct {
 // connect begins a new upstream stream and gives the requests that start it.
 func (l *ledger) connect(gen uint64) orders {
 	l.gen = gen
-	l.introduced = false
+	l.introduced = time.Time{}
 	var o orders
 	for _, s := range l.order {
 		l.sync(s, &o)
@@ -62,7 +62,7 @@ func (l *ledger) connect(gen uint64) orders {
 
 // disconnect notes that the upstream stream is gone.
 func (l *ledger) disconnect() {
-	l.gen = localGen
+	l.gen, l.introduced = localGen, time.Time{}
 	for _, s := range l.order {
 		s.synced, s.pruned = false, false
 	}
@@ -76,10 +76,10 @@ func (l *ledger) sync(s *subscription, o *orders) {
 		return
 	}
 	r := s.first(func(name, version string) bool { return l.resend(s, name, version) })
-	if !l.introduced {
-		r.node = l.node
+	if l.introduced.IsZero() {
+		r.node, l.introduced = l.node, l.now()
 	}
-	s.synced, l.introduced = true, true
+	s.synced = true
 	o.upstream = append(o.upstream, r.frame())
 }
 

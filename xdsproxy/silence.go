@@ -4,7 +4,6 @@ package xdsproxy
 
 import (
 	"math/rand/v2"
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -48,10 +47,14 @@ func (ss *session) awaitAnswer(epoch uint64, heard *atomic.Bool) (stop func()) {
 	late = time.AfterFunc(spread(patience), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		due := patience
+		if asked := ss.ledger.introduced; !asked.IsZero() {
+			due -= s.now().Sub(asked)
+		}
 		switch {
 		case over || heard.Load() || s.config.epoch() != epoch:
-		case !ss.ledger.asked():
-			late.Reset(spread(patience)) // nothing is due yet
+		case due > 0: // Envoy has asked late, or not at all
+			late.Reset(spread(due))
 		default: // when all are silent, they are to have more and more peace
 			s.patience = max(s.patience, min(2*patience, maxPatience))
 			s.config.Leave("it does not answer on the xds stream")
@@ -63,11 +66,6 @@ func (ss *session) awaitAnswer(epoch uint64, heard *atomic.Bool) (stop func()) {
 		over = true
 		late.Stop()
 	}
-}
-
-// asked tells whether the server of the stream in use has been asked for anything.
-func (l *ledger) asked() bool {
-	return slices.ContainsFunc(l.order, func(s *subscription) bool { return s.synced })
 }
 
 // spread lengthens a time by up to as much again, so that the proxies of a fleet
