@@ -13,7 +13,8 @@
 //     a refusal.
 //   - A panic while deciding refuses that one pod and nothing else.
 //   - Work and memory are bounded, whoever asks, and however often: anybody in
-//     the cluster can connect. What is too much is not decided on, and said so.
+//     the cluster can connect. What is too much is not decided on, and said so. Of
+//     connections that are too many, one that is silent is closed.
 //   - After the end is asked for, requests are answered as before until the
 //     shutdown delay is over, each as the last of its connection, and those under
 //     way are finished.

@@ -31,6 +31,9 @@ const (
 	// DefaultMemory is ten of the largest bodies, or thousands of usual ones. A
 	// review takes several times its body.
 	DefaultMemory = 32 << 20
+	// DefaultConnections is several times what the API servers of a large cluster
+	// open when all that they may do at the same time is making pods.
+	DefaultConnections = 4096
 )
 
 const (
@@ -76,6 +79,9 @@ type Config struct {
 	Waiting  int
 	Patience time.Duration
 	Memory   int64
+	// Connections is how many may be open. For one more, the one without a request
+	// for longest is closed. 0 is DefaultConnections.
+	Connections int
 	// ShutdownDelay is how long the server goes on as before when its context
 	// ends: until no API server is sent here any more.
 	ShutdownDelay time.Duration
@@ -96,6 +102,9 @@ func (c Config) withDefaults() Config {
 	if c.Memory <= 0 {
 		c.Memory = DefaultMemory
 	}
+	if c.Connections <= 0 {
+		c.Connections = DefaultConnections
+	}
 	return c
 }
 
@@ -107,6 +116,8 @@ type Server struct {
 	bounds   *bounds
 	saidBusy seldom
 	saidBad  seldom
+	saidMany seldom
+	conns    *conns
 	draining atomic.Bool // the end was asked for
 	listener net.Listener
 	http     *http.Server
@@ -131,6 +142,7 @@ func New(cfg Config, log hclog.Logger) (*Server, error) {
 	if s.listener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("bind webhook server: %w", err)
 	}
+	s.conns = newConns(cfg.Connections, s.tooMany)
 	mux := http.NewServeMux()
 	mux.Handle("POST "+Path, s)
 	s.http = &http.Server{
@@ -147,9 +159,16 @@ func New(cfg Config, log hclog.Logger) (*Server, error) {
 		WriteTimeout:      2*decisionTimeout + closeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         s.conns.note,
 		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	return s, nil
+}
+
+func (s *Server) tooMany() {
+	if s.saidMany.due() {
+		s.log.Warn("there are too many connections, those without a request for longest are closed", "most", s.cfg.Connections)
+	}
 }
 
 // timed bounds the time that a body takes, whatever is asked for.
