@@ -78,6 +78,7 @@ const (
 func bootstrapFiles(ctx context.Context, c *config.Companion, log hclog.Logger) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, filesTimeout)
 	defer cancel()
+	start := time.Now()
 	out := map[string]string{}
 	for _, file := range []struct {
 		what, path string
@@ -92,8 +93,11 @@ func bootstrapFiles(ctx context.Context, c *config.Companion, log hclog.Logger) 
 			continue
 		}
 		text, err := awaitFile(ctx, file.path, func(err error) { log.Info("waiting for a file", "what", file.what, "error", err) })
-		if err != nil {
-			return nil, fmt.Errorf("read %s, for which was waited %s: %w", file.what, filesTimeout, err)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, fmt.Errorf("read %s, for which was waited %s: %w", file.what, time.Since(start).Round(time.Second), err)
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", file.what, err)
 		}
 		out[file.what] = text
 	}

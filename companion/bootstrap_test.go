@@ -81,8 +81,13 @@ func TestFilesThatComeLater(t *testing.T) {
 			t.Errorf("it is logged %d times: %s", n, log.String())
 		}
 	})
-	// What is there and cannot be read does not get better.
+	// What is there and cannot be read does not get better, and nobody says that it was waited for.
 	if _, err := awaitFile(t.Context(), t.TempDir(), func(error) { t.Error("it is waited for") }); err == nil {
 		t.Error("a folder is a file")
+	}
+	c := options("").Config
+	c.Bootstrap.KubernetesCAFile = t.TempDir()
+	if _, err := bootstrapFiles(t.Context(), c, hclog.NewNullLogger()); err == nil || strings.Contains(err.Error(), "waited") {
+		t.Errorf("got %v", err)
 	}
 }
