@@ -4,6 +4,7 @@ package selfregister
 
 import (
 	"net"
+	"net/http"
 	"regexp"
 	"strings"
 	"sync"
@@ -94,6 +95,27 @@ func TestDrainTriesAgain(t *testing.T) {
 	if took := time.Since(begun); took > requestTimeout/2 {
 		t.Errorf("critical after %s", took)
 	}
+}
+
+// TestDrainWritesWhatWasNot: a proxy that was not ready already, which no server had taken in, turns critical with the
+// drain and does not wait for the next attempt.
+func TestDrainWritesWhatWasNot(t *testing.T) {
+	t.Parallel()
+	c := startCatalog(t, false)
+	r := start(t, c, definition, func(r *running) {
+		r.ready.Store(true)
+		r.tune.retryFirst, r.tune.retryLimit = time.Hour, time.Hour
+	})
+	r.mustRegister()
+	eventually(t, "passing", func() bool { return c.status(proxyCheck) == Passing && c.status("podplane-ready:web") == Passing })
+	c.do(func() { c.decide = func(string) (int, string) { return http.StatusInternalServerError, "no leader" } })
+	r.ready.Store(false)
+	eventually(t, "a write that fails", func() bool { return r.Status().LastError != "" })
+	c.do(func() { c.decide = nil })
+	close(r.draining)
+	eventually(t, "critical by the drain", func() bool {
+		return c.status(proxyCheck) == Critical && c.status("podplane-ready:web") == Critical
+	})
 }
 
 // TestWriteThatWasCutArrivesLate: a server may act on a request after the one that came later; it has not the last word.

@@ -171,6 +171,9 @@ func (r *Registrar) keep(ctx context.Context) {
 		case <-draining:
 			draining, r.draining, r.delay = nil, true, 0
 			r.lookAtReadiness()
+			if r.mayBe { // critical may be what it is already, and not be written
+				poke(r.board.changed)
+			}
 		case <-look.C:
 			r.lookAtReadiness()
 		case <-r.board.changed:
