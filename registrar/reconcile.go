@@ -94,8 +94,11 @@ func (r *reconciler) reconcile(ctx context.Context, key types.NamespacedName) (a
 	if err != nil {
 		return 0, err
 	}
-	r.tell(key, state.note, state.detail)
-	return max(state.again, 0), r.removeRest(ctx, pod, state)
+	if err := r.removeRest(ctx, pod, state); err != nil {
+		return 0, err
+	}
+	r.tell(key, state.note, state.detail) // at last, or it would alternate with what fails
+	return max(state.again, 0), nil
 }
 
 // current says whether the cache is as new as the catalog. Only a cache that lags behind one that another process had

@@ -28,7 +28,7 @@ func (r *reconciler) tell(key types.NamespacedName, message, detail string) {
 		delete(r.told, key)
 	}
 	r.mu.Unlock()
-	if !known {
+	if !known && said != "" {
 		r.log.Warn(message, "pod", key, "detail", detail)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/consul/api"
@@ -98,6 +99,38 @@ func TestStatusOfTransactions(t *testing.T) {
 		t.Fatal("no error")
 	}
 	if w.logs.count("pods have to wait") != 1 || w.logs.count("cannot bring the catalog") != 0 {
+		t.Errorf("the log is\n%s", w.logs.b.String())
+	}
+}
+
+// A pod's own trouble is told once, whatever it is that fails, and its end is no line of its own.
+func TestTroubleIsToldOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pod := w.put(newPod("default", "web", "u1"))
+	pod.Status.Phase = corev1.PodSucceeded
+	if err := w.kube.Status().Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	denied := true
+	w.consul.fail = func(r *http.Request, _ bool) int {
+		if denied && strings.HasPrefix(r.URL.Path, "/v1/catalog/node-services/") {
+			return http.StatusForbidden
+		}
+		return 0
+	}
+	before := strings.Count(w.logs.b.String(), "\n")
+	for range 3 {
+		if _, err := w.do(client.ObjectKeyFromObject(pod)); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if n := strings.Count(w.logs.b.String(), "\n") - before; n != 1 || w.logs.count("cannot bring the catalog") != 1 {
+		t.Errorf("%d lines:\n%s", n, w.logs.b.String())
+	}
+	denied = false
+	w.must(pod)
+	if w.logs.count("[WARN]") != 1 {
 		t.Errorf("the log is\n%s", w.logs.b.String())
 	}
 }
