@@ -5,6 +5,8 @@ package meshpod
 import (
 	"cmp"
 	"maps"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // claim is who binds a port in the pod, and the annotation that can change it.
@@ -25,13 +27,15 @@ func (r *reader) ports(p *Pod) {
 	}
 	dataplane := maps.Clone(taken)
 	for _, c := range appContainers(r.pod) {
+		// Nobody has looked yet how long a name is, and each of many ports or upstreams may ask for it.
+		who := "port of container " + c.Name[:min(len(c.Name), validation.DNS1123LabelMaxLength)]
 		for _, port := range c.Ports {
 			n := int(port.ContainerPort)
 			if by, clash := dataplane[n]; clash && isTCP(port) {
-				r.problems.Errorf("port of container "+c.Name, itoa(n), "is the dataplane's %s, which needs it%s", by.who, changeable(by))
+				r.problems.Errorf(who, itoa(n), "is the dataplane's %s, which needs it%s", by.who, changeable(by))
 				continue
 			}
-			taken[n] = claim{who: "port of container " + c.Name}
+			taken[n] = claim{who: who}
 		}
 	}
 	r.targets(p, dataplane)

@@ -171,12 +171,20 @@ func (r *reader) port(name, value string) int {
 	return 0
 }
 
+// maxNames is about how long a list of names for people may be, in bytes.
+const maxNames = 512
+
 func namedPorts(pod *corev1.Pod) string {
 	var names []string
+	size := 0
 	for _, c := range appContainers(pod) {
 		for _, p := range c.Ports {
-			if p.Name != "" && isTCP(p) {
-				names = append(names, p.Name)
+			switch {
+			case p.Name == "" || !isTCP(p):
+			case size+len(p.Name) > maxNames:
+				return strings.Join(append(names, "and more"), ", ")
+			default:
+				names, size = append(names, p.Name), size+len(p.Name)
 			}
 		}
 	}
