@@ -3,7 +3,6 @@
 package registrar
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,25 +15,14 @@ import (
 	"testing"
 
 	"github.com/hashicorp/consul/api"
+
+	"podplane/integration/logtest"
 )
 
-// logs is a buffer for several goroutines.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+// logs is the log of a test.
+type logs struct{ logtest.Buffer }
 
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
+func (l *logs) count(text string) int { return strings.Count(l.String(), text) }
 
 // fakeConsul keeps a catalog as Consul's API does, as far as the registrar uses it. That the real one does likewise is
 // shown in integration.

@@ -48,7 +48,7 @@ func TestOutsiders(t *testing.T) {
 			w.must(pod)
 			w.expect()
 			if n := w.logs.count(c.why); n != 1 {
-				t.Errorf("it is logged %d times: %s", n, w.logs.b.String())
+				t.Errorf("it is logged %d times: %s", n, w.logs.String())
 			}
 		})
 	}
@@ -121,7 +121,7 @@ func TestStrayed(t *testing.T) {
 	w.must(pod)
 	w.must(pod)
 	if n := w.logs.count("it looks on the node n1-virtual, not n1-east"); n != 1 {
-		t.Errorf("it is logged %d times: %s", n, w.logs.b.String())
+		t.Errorf("it is logged %d times: %s", n, w.logs.String())
 	}
 	if err := w.sweepOnce(); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestStrayed(t *testing.T) {
 	w.put(newPod("team", "old", "u1"))
 	w.put(newPod("team", "new", "u2", annotate(meshpod.AnnotationConsulNamespace, "team")))
 	if n := w.logs.count("does not find itself"); n != 1 {
-		t.Errorf("it is logged %d times: %s", n, w.logs.b.String())
+		t.Errorf("it is logged %d times: %s", n, w.logs.String())
 	}
 }
 
@@ -146,7 +146,7 @@ func TestAccountsAreServices(t *testing.T) {
 		pod := w.put(newPod("default", "shop", "u2"))
 		w.must(pod)
 		if n := w.logs.count("cannot log in"); n != want {
-			t.Errorf("on=%t: it is logged %d times: %s", on, n, w.logs.b.String())
+			t.Errorf("on=%t: it is logged %d times: %s", on, n, w.logs.String())
 		}
 	}
 }

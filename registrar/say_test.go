@@ -33,7 +33,7 @@ func TestOutages(t *testing.T) {
 		`will try again: for="the API server"`: 1, "will try again: for=consul": 1, `again: for="the API server"`: 2, "brought up to date again: for=consul": 1,
 	} {
 		if n := w.logs.count(text); n != want {
-			t.Errorf("%q is logged %d times, not %d:\n%s", text, n, want, w.logs.b.String())
+			t.Errorf("%q is logged %d times, not %d:\n%s", text, n, want, w.logs.String())
 		}
 	}
 	w.failed(one, &conflictError{owner: "somebody"})
@@ -58,14 +58,14 @@ func TestOutageOfTheAPIServer(t *testing.T) {
 	}
 	w.put(newPod("default", "new", "u2")) // Consul answers
 	if w.logs.count("pods have to wait") != 1 || w.logs.count("brought up to date again") != 0 {
-		t.Errorf("the log is\n%s", w.logs.b.String())
+		t.Errorf("the log is\n%s", w.logs.String())
 	}
 	w.liveErr = nil
 	if err := w.sweepOnce(); err != nil {
 		t.Fatal(err)
 	}
 	if n := w.logs.count(`brought up to date again: for="the API server"`); n != 1 {
-		t.Errorf("the log is\n%s", w.logs.b.String())
+		t.Errorf("the log is\n%s", w.logs.String())
 	}
 	expectAll(w, both("n1-virtual/default.new-0", "passing"))
 }
@@ -99,7 +99,7 @@ func TestStatusOfTransactions(t *testing.T) {
 		t.Fatal("no error")
 	}
 	if w.logs.count("pods have to wait") != 1 || w.logs.count("cannot bring the catalog") != 0 {
-		t.Errorf("the log is\n%s", w.logs.b.String())
+		t.Errorf("the log is\n%s", w.logs.String())
 	}
 }
 
@@ -119,18 +119,18 @@ func TestTroubleIsToldOnce(t *testing.T) {
 		}
 		return 0
 	}
-	before := strings.Count(w.logs.b.String(), "\n")
+	before := strings.Count(w.logs.String(), "\n")
 	for range 3 {
 		if _, err := w.do(client.ObjectKeyFromObject(pod)); err == nil {
 			t.Fatal("no error")
 		}
 	}
-	if n := strings.Count(w.logs.b.String(), "\n") - before; n != 1 || w.logs.count("cannot bring the catalog") != 1 {
-		t.Errorf("%d lines:\n%s", n, w.logs.b.String())
+	if n := strings.Count(w.logs.String(), "\n") - before; n != 1 || w.logs.count("cannot bring the catalog") != 1 {
+		t.Errorf("%d lines:\n%s", n, w.logs.String())
 	}
 	denied = false
 	w.must(pod)
 	if w.logs.count("[WARN]") != 1 {
-		t.Errorf("the log is\n%s", w.logs.b.String())
+		t.Errorf("the log is\n%s", w.logs.String())
 	}
 }

@@ -208,7 +208,7 @@ func (s *Server) decide(ctx context.Context, request *admissionv1.AdmissionReque
 		return &admissionv1.AdmissionResponse{Allowed: true}, resultUnchanged
 	}
 	decision, err := s.ask(ctx, Request{Pod: request.Object.Raw, Namespace: request.Namespace})
-	log := s.log.With("namespace", request.Namespace, "pod", request.Name, "uid", string(request.UID))
+	log := s.log.With("namespace", brief(request.Namespace), "pod", brief(request.Name), "uid", brief(string(request.UID)))
 	switch {
 	case err != nil:
 		log.Error("cannot decide on a pod", "error", err.Error())
@@ -224,6 +224,14 @@ func (s *Server) decide(ctx context.Context, request *admissionv1.AdmissionReque
 	log.Debug("injected a pod", "patch_bytes", len(decision.Patch))
 	kind := admissionv1.PatchTypeJSONPatch
 	return &admissionv1.AdmissionResponse{Allowed: true, Patch: decision.Patch, PatchType: &kind, Warnings: decision.Warnings}, resultInjected
+}
+
+// brief is a name for the log. Who is no API server may send any, and API servers
+// validate after admission; valid ones are no longer than this:
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/names/.
+func brief(name string) string {
+	const longest = 253
+	return name[:min(len(name), longest)]
 }
 
 // ask turns a panic into an error. What it says is for the log only: it may hold

@@ -24,11 +24,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -191,6 +193,21 @@ func TestDecisions(t *testing.T) {
 				t.Errorf("%s counted %v times", tc.result, n)
 			}
 		})
+	}
+}
+
+// TestLongNames: what names a pod in the log is no longer than a name can be.
+func TestLongNames(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	s, _ := newServer(t, Config{Mutate: func(context.Context, Request) (Decision, error) { return Decision{Refusal: "no"}, nil }})
+	s.log = hclog.New(&hclog.LoggerOptions{Output: &out})
+	posted(s, review(func(r *admissionv1.AdmissionReview) {
+		r.Request.Name = strings.Repeat("n", 1<<16)
+		r.Request.Namespace, r.Request.UID = r.Request.Name, types.UID(r.Request.Name)
+	}), "application/json")
+	if said := out.String(); !strings.Contains(said, "refused a pod") || len(said) > 1000 {
+		t.Errorf("%d bytes of log: %.200s", len(said), said)
 	}
 }
 
