@@ -25,6 +25,9 @@
 //   - Reading from Envoy never waits for a server, and reading from a server
 //     waits only for Envoy (that is the flow control), so neither side can
 //     block the other for good.
+//   - A server that was asked on a new stream and does not answer is left for
+//     another one, with more patience each time, so that nothing storms where
+//     all of them are silent.
 //   - One Envoy stream is served at a time; a newer one replaces the older.
 //
 // The protocol is described at
