@@ -60,12 +60,13 @@ func TestLargeResourcesStayWhereTheyArrived(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.response(&frame{data: data}, parsed).free()
+		l.response(parsed, data)
+		data.Free()
 		l.request(&frame{}, request{typeURL: clusterType, nonce: "1." + nonce})
 	}
 	check := func(name string, want *discoveryv3.Resource) {
 		t.Helper()
-		if got := c.of(clusterType)[name].body.Materialize(); !bytes.Equal(got, marshal(t, want)) {
+		if got := c.of(clusterType)[name].whole(); !bytes.Equal(got, marshal(t, want)) {
 			t.Errorf("%s is not what arrived", name)
 		}
 	}
@@ -80,7 +81,7 @@ func TestLargeResourcesStayWhereTheyArrived(t *testing.T) {
 		t.Errorf("only %d buffers are kept: large resources were copied", pool.out)
 	}
 	// A frame for another Envoy may outlive what it was made of.
-	f := encodeResponse(clusterType, "x", []mem.BufferSlice{c.of(clusterType)["big"].body}, nil)
+	f := encodeResponse(clusterType, "x", []resource{c.of(clusterType)["big"]}, nil)
 	changed := resourceOf("big", "2", strings.Repeat("c", 100_000))
 	deliver("b", &discoveryv3.DeltaDiscoveryResponse{
 		Resources: []*discoveryv3.Resource{changed}, RemovedResources: []string{"huge"},

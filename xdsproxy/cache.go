@@ -70,6 +70,14 @@ func (c *cache) put(typeURL, name string, r resource) {
 	held[name] = r
 }
 
+// take puts a resource that lies in a message.
+func (c *cache) take(typeURL string, message *cursor, ref resourceRef) {
+	r := message.resource(ref, c.types[typeURL][ref.name].small)
+	if message.err == nil {
+		c.put(typeURL, ref.name, r)
+	}
+}
+
 func (c *cache) remove(typeURL string, names []string) {
 	for _, name := range names {
 		if r, ok := c.types[typeURL][name]; ok {

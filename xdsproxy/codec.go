@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // frame is one gRPC message as it stands on the wire. Whoever receives one
@@ -13,48 +14,25 @@ import (
 type frame struct {
 	data    mem.BufferSlice
 	typeURL string // of the resources that it is about, once that has been read
+	one     [1]mem.Buffer
 }
 
-func newFrame(b []byte) *frame {
-	return &frame{data: mem.BufferSlice{mem.SliceBuffer(b)}}
+// newFrame gives a frame of a message in one piece, which belongs to it.
+func newFrame(b []byte, typeURL string) *frame {
+	f := &frame{typeURL: typeURL, one: [1]mem.Buffer{mem.SliceBuffer(b)}}
+	f.data = f.one[:]
+	return f
 }
 
-// with gives a frame of the same message with extra behind it. In protobuf a
-// later scalar field overrides an earlier one, so a field of a message can be
-// replaced without copying the message. The new frame takes over the
-// reference of the old one.
-func (f *frame) with(extra []byte) *frame {
-	data := make(mem.BufferSlice, 0, len(f.data)+2) // one more for markSent
-	data = append(data, f.data...)
-	return &frame{data: append(data, mem.SliceBuffer(extra)), typeURL: f.typeURL}
+// override gives a field of a message that is one piece another value. In protobuf
+// a later scalar field overrides an earlier one, so it is put behind the message.
+func (f *frame) override(num protowire.Number, value string) {
+	if b, ok := f.one[0].(mem.SliceBuffer); ok {
+		f.one[0] = mem.SliceBuffer(appendStrings(b, num, value))
+	}
 }
 
 func (f *frame) free() { f.data.Free() }
-
-// markSent puts a buffer without content behind the message, and gives a channel
-// that is closed when nobody needs the message's bytes for sending any more:
-// gRPC frees the buffers of a message in their order, as it writes them.
-func (f *frame) markSent() <-chan struct{} {
-	sent := make(sentMark)
-	b := make([]byte, 0, countedFrom)
-	f.data = append(f.data, mem.NewBuffer(&b, sent))
-	return sent
-}
-
-// countedFrom is the capacity in bytes from which gRPC counts the references to a
-// buffer: the least that it pools.
-const countedFrom = 1<<10 + 1
-
-// sentMark is a pool to which one buffer returns.
-type sentMark chan struct{}
-
-func (m sentMark) Put(*[]byte) { close(m) }
-
-// Get is not used: nothing is taken from the pool.
-func (m sentMark) Get(length int) *[]byte {
-	b := make([]byte, length)
-	return &b
-}
 
 // rawCodec hands messages through without decoding them. Its name is that of
 // the protobuf codec, because that is what the bytes are.

@@ -61,88 +61,66 @@ type resourceRef struct {
 	offset, end   int
 }
 
-// resource is one Resource message, held apart from the response it came in.
-type resource struct {
-	version string
-	body    mem.BufferSlice // a reference, which its holder gives back with free
-}
-
-func (r resource) free() { r.body.Free() }
-
 func parseRequest(data mem.BufferSlice) (request, error) {
 	var r request
 	c := newCursor(data)
-	err := c.fields(func(num protowire.Number, typ protowire.Type) (done bool, err error) {
-		if typ != protowire.BytesType {
-			return false, nil
-		}
-		switch num {
-		case requestNode:
-			n, err := c.length()
-			if err != nil {
-				return true, err
-			}
-			r.node, err = c.bytes(n)
-			return true, err
-		case requestTypeURL:
-			r.typeURL, err = c.str()
-		case requestSubscribe:
-			r.subscribe, err = appendString(c, r.subscribe)
-		case requestUnsubscribe:
-			r.unsubscribe, err = appendString(c, r.unsubscribe)
-		case requestInitial:
-			err = r.parseInitial(c)
-		case requestNonce:
-			r.nonce, err = c.str()
-		case requestErrorDetail:
+	for c.field() {
+		switch {
+		case c.isBytes(requestNode):
+			r.node = c.bytes()
+		case c.isBytes(requestTypeURL):
+			r.typeURL = c.typeURL()
+		case c.isBytes(requestSubscribe):
+			r.subscribe = append(r.subscribe, c.str())
+		case c.isBytes(requestUnsubscribe):
+			r.unsubscribe = append(r.unsubscribe, c.str())
+		case c.isBytes(requestInitial):
+			r.parseInitial(&c)
+		case c.isBytes(requestNonce):
+			r.nonce = c.str()
+		case c.isBytes(requestErrorDetail):
 			r.rejected = true
-			err = r.parseErrorDetail(c)
+			r.parseErrorDetail(&c)
 		default:
-			return false, nil
+			c.skipValue()
 		}
-		return true, err
-	})
-	if err != nil {
-		return request{}, fmt.Errorf("read delta discovery request: %w", err)
+	}
+	if c.err != nil {
+		return request{}, fmt.Errorf("read delta discovery request: %w", c.err)
 	}
 	return r, nil
 }
 
-func appendString(c *cursor, to []string) ([]string, error) {
-	s, err := c.str()
-	return append(to, s), err
-}
-
-func (r *request) parseInitial(c *cursor) error {
+func (r *request) parseInitial(c *cursor) {
 	var name, version string
-	err := nested(c, func(num protowire.Number, typ protowire.Type) (bool, error) {
-		var err error
+	around := c.enter()
+	for c.field() {
 		switch {
-		case num == 1 && typ == protowire.BytesType:
-			name, err = c.str()
-		case num == 2 && typ == protowire.BytesType:
-			version, err = c.str()
+		case c.isBytes(1):
+			name = c.str()
+		case c.isBytes(2):
+			version = c.str()
 		default:
-			return false, nil
+			c.skipValue()
 		}
-		return true, err
-	})
+	}
+	c.leave(around)
 	if r.initial == nil {
 		r.initial = make(map[string]string)
 	}
 	r.initial[name] = version
-	return err
 }
 
-func (r *request) parseErrorDetail(c *cursor) error {
-	return nested(c, func(num protowire.Number, typ protowire.Type) (bool, error) {
-		if num != statusMessage || typ != protowire.BytesType {
-			return false, nil
+func (r *request) parseErrorDetail(c *cursor) {
+	around := c.enter()
+	for c.field() {
+		if c.isBytes(statusMessage) {
+			r.reason = withoutKeys(c.str())
+		} else {
+			c.skipValue()
 		}
-		words, err := c.str()
-		r.reason = withoutKeys(words)
-		return true, err
-	})
+	}
+	c.leave(around)
 }
 
 // withoutKeys cuts a reason off where it begins to hold a key. Envoy repeats a
@@ -157,67 +135,49 @@ func withoutKeys(reason string) string {
 	return reason
 }
 
-// nested reads the fields of the message that the cursor stands in front of.
-func nested(c *cursor, visit func(protowire.Number, protowire.Type) (bool, error)) error {
-	n, err := c.length()
-	if err != nil {
-		return err
-	}
-	return c.within(n, visit)
-}
-
 func parseResponse(data mem.BufferSlice) (response, error) {
 	var r response
 	c := newCursor(data)
-	err := c.fields(func(num protowire.Number, typ protowire.Type) (done bool, err error) {
-		if typ != protowire.BytesType {
-			return false, nil
-		}
-		switch num {
-		case responseResources:
-			err = r.parseResource(c)
-		case responseTypeURL:
-			r.typeURL, err = c.str()
-		case responseNonce:
-			r.nonce, err = c.str()
-		case responseRemoved:
-			r.removed, err = appendString(c, r.removed)
+	for c.field() {
+		switch {
+		case c.isBytes(responseResources):
+			r.resources = append(r.resources, parseResource(&c))
+		case c.isBytes(responseTypeURL):
+			r.typeURL = c.typeURL()
+		case c.isBytes(responseNonce):
+			r.nonce = c.str()
+		case c.isBytes(responseRemoved):
+			r.removed = append(r.removed, c.str())
 		default:
-			return false, nil
+			c.skipValue()
 		}
-		return true, err
-	})
-	if err != nil {
-		return response{}, fmt.Errorf("read delta discovery response: %w", err)
+	}
+	if c.err != nil {
+		return response{}, fmt.Errorf("read delta discovery response: %w", c.err)
 	}
 	return r, nil
 }
 
-func (r *response) parseResource(c *cursor) error {
-	n, err := c.length()
-	if err != nil {
-		return err
-	}
-	ref := resourceRef{offset: c.offset, end: c.offset + n}
-	err = c.within(n, func(num protowire.Number, typ protowire.Type) (bool, error) {
-		var err error
+func parseResource(c *cursor) resourceRef {
+	around := c.enter()
+	ref := resourceRef{offset: c.offset, end: c.end}
+	for c.field() {
 		switch {
-		case num == resourceVersion && typ == protowire.BytesType:
-			ref.version, err = c.str()
-		case num == resourceName && typ == protowire.BytesType:
-			ref.name, err = c.str()
+		case c.isBytes(resourceVersion):
+			ref.version = c.str()
+		case c.isBytes(resourceName):
+			ref.name = c.str()
 		default:
-			return false, nil
+			c.skipValue()
 		}
-		return true, err
-	})
-	r.resources = append(r.resources, ref)
-	return err
+	}
+	c.leave(around)
+	return ref
 }
 
 // frame gives the request for the wire.
 func (r request) frame() *frame {
-	return &frame{data: mem.BufferSlice{mem.SliceBuffer(r.encode())}, typeURL: r.typeURL}
+	return newFrame(r.encode(), r.typeURL)
 }
 
 // encode gives the wire form of a request. What Envoy said is sent on as Envoy
@@ -241,24 +201,25 @@ func (r request) encode() []byte {
 	return b
 }
 
-// encodeResponse gives a response of resources that are held here. The bodies
-// are referred to, not copied.
-func encodeResponse(typeURL, nonce string, bodies []mem.BufferSlice, removed []string) *frame {
+// encodeResponse gives a response of resources that are held here. Large bodies are
+// referred to, not copied.
+func encodeResponse(typeURL, nonce string, resources []resource, removed []string) *frame {
 	var data mem.BufferSlice
-	for _, body := range bodies {
-		head := protowire.AppendTag(nil, responseResources, protowire.BytesType)
-		head = protowire.AppendVarint(head, uint64(body.Len()))
-		body.Ref()
-		data = append(append(data, mem.SliceBuffer(head)), body...)
+	var b []byte // what is to be behind data
+	for _, r := range resources {
+		b = protowire.AppendTag(b, responseResources, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(len(r.small)+r.large.Len()))
+		b = append(b, r.small...)
+		if len(r.large) > 0 {
+			r.large.Ref()
+			data = append(append(data, mem.SliceBuffer(b)), r.large...)
+			b = nil
+		}
 	}
-	tail := appendStrings(nil, responseTypeURL, typeURL)
-	tail = appendStrings(tail, responseNonce, nonce)
-	tail = appendStrings(tail, responseRemoved, removed...)
-	return &frame{data: append(data, mem.SliceBuffer(tail)), typeURL: typeURL}
-}
-
-func nonceField(num protowire.Number, nonce string) []byte {
-	return appendStrings(nil, num, nonce)
+	b = appendStrings(b, responseTypeURL, typeURL)
+	b = appendStrings(b, responseNonce, nonce)
+	b = appendStrings(b, responseRemoved, removed...)
+	return &frame{data: append(data, mem.SliceBuffer(b)), typeURL: typeURL}
 }
 
 func appendStrings(b []byte, num protowire.Number, values ...string) []byte {
@@ -272,25 +233,4 @@ func appendStrings(b []byte, num protowire.Number, values ...string) []byte {
 func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
 	b = protowire.AppendTag(b, num, protowire.BytesType)
 	return protowire.AppendBytes(b, v)
-}
-
-// extract takes the resources out of a message that lies in several buffers:
-// large ones, of at least shareFrom bytes, as references to those buffers, small
-// ones as copies. The refs must be in ascending order, as parseResponse gives them.
-func extract(data mem.BufferSlice, refs []resourceRef, shareFrom int) ([]mem.BufferSlice, error) {
-	c := newCursor(data)
-	bodies := make([]mem.BufferSlice, len(refs))
-	for i, ref := range refs {
-		err := c.skip(ref.offset - c.offset)
-		if err == nil {
-			bodies[i], err = c.body(ref.end-ref.offset, shareFrom)
-		}
-		if err != nil {
-			for _, b := range bodies[:i] {
-				b.Free()
-			}
-			return nil, err
-		}
-	}
-	return bodies, nil
 }

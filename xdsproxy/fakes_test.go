@@ -3,6 +3,7 @@
 package xdsproxy
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"os"
@@ -15,7 +16,6 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -273,5 +273,5 @@ func resourceOf(name, version, body string) *discoveryv3.Resource {
 	}
 }
 
-// held gives b as the cache holds it.
-func held(b []byte) mem.BufferSlice { return mem.BufferSlice{mem.SliceBuffer(b)} }
+// whole gives the bytes of a resource, wherever they are.
+func (r resource) whole() []byte { return append(bytes.Clone(r.small), r.large.Materialize()...) }

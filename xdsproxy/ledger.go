@@ -9,11 +9,6 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// shareFrom is the size in bytes from which a resource is kept where it arrived.
-// It may share its first and last buffer, of 16 KiB each, with others, which then
-// stay with it: for a small one that would be many times its size.
-const shareFrom = 64 << 10
-
 // localGen marks deliveries from the cache; upstream streams count from 1.
 const localGen = 0
 
@@ -72,7 +67,7 @@ func (l *ledger) disconnect() {
 // and Envoy has answered what it was sent before. Only then its versions are
 // known, and nothing is lost or sent twice.
 func (l *ledger) sync(s *subscription, o *orders) {
-	if l.gen == localGen || s.synced || len(s.pending) > 0 || !s.wanted() {
+	if l.gen == localGen || s.synced || s.pending.any() || !s.wanted() {
 		return
 	}
 	r := s.first(func(name, version string) bool { return l.resend(s, name, version) })
@@ -105,7 +100,7 @@ func (l *ledger) request(f *frame, r request) orders {
 		l.types[r.typeURL] = s
 		l.order = append(l.order, s)
 	}
-	d, answered := s.answer(r.nonce)
+	d, answered := s.pending.take(r.nonce)
 	if answered {
 		l.settle(s, d, r)
 	}
@@ -171,15 +166,10 @@ func (l *ledger) keep(s *subscription, d delivery) {
 	if d.gen == localGen {
 		return // it came from there
 	}
-	bodies, err := extract(d.data, d.response.resources, shareFrom)
-	if err != nil {
-		return // cannot be: parseResponse has walked the same bytes
-	}
-	for i, ref := range d.response.resources {
+	message := newCursor(d.data)
+	for _, ref := range d.response.resources {
 		if s.subscribed(ref.name) {
-			l.cache.put(s.typeURL, ref.name, resource{version: ref.version, body: bodies[i]})
-		} else {
-			bodies[i].Free()
+			l.cache.take(s.typeURL, &message, ref)
 		}
 	}
 	if d.gen == l.gen && !s.pruned {
@@ -201,10 +191,12 @@ func (l *ledger) forward(f *frame, r request, d delivery, o *orders) {
 		f.free()
 	case r.rejected && len(r.subscribe) > 0:
 		// Consul loses the subscriptions of a NACK; they follow by themselves.
-		o.upstream = append(o.upstream, f.with(nonceField(requestNonce, d.upstream)))
+		f.override(requestNonce, d.upstream)
+		o.upstream = append(o.upstream, f)
 		changes.unsubscribe = nil
 	default:
-		o.upstream = append(o.upstream, f.with(nonceField(requestNonce, d.upstream)))
+		f.override(requestNonce, d.upstream)
+		o.upstream = append(o.upstream, f)
 		return
 	}
 	if len(changes.subscribe)+len(changes.unsubscribe) > 0 {
@@ -224,23 +216,23 @@ func (l *ledger) serve(s *subscription, r request, known bool, o *orders) {
 		names = l.cache.names(s.typeURL)
 	}
 	d := delivery{gen: localGen}
-	var bodies []mem.BufferSlice
+	var resources []resource
 	for _, name := range names {
 		res, ok := cached[name]
 		if !ok || (s.held[name] == res.version && !l.resend(s, name, res.version)) {
 			continue
 		}
 		d.response.resources = append(d.response.resources, resourceRef{name: name, version: res.version})
-		bodies = append(bodies, res.body)
+		resources = append(resources, res)
 	}
 	if s.wildcard {
 		d.response.removed = l.vanished(s)
-	} else if len(bodies) == 0 {
+	} else if len(resources) == 0 {
 		return
 	}
 	d.nonce = "cache." + strconv.FormatUint(l.deliveries, 16)
 	l.book(s, d)
-	o.envoy = append(o.envoy, encodeResponse(s.typeURL, d.nonce, bodies, d.response.removed))
+	o.envoy = append(o.envoy, encodeResponse(s.typeURL, d.nonce, resources, d.response.removed))
 }
 
 // vanished gives the names that Envoy says it holds and the cache does not.
@@ -254,12 +246,13 @@ func (l *ledger) vanished(s *subscription) []string {
 	return names
 }
 
-// response books a response of the upstream stream in use and gives the frame
-// for Envoy, whose nonce names that stream. It takes over the frame.
-func (l *ledger) response(f *frame, r response) *frame {
+// response books a response of the upstream stream in use, whose bytes are data, and
+// gives the nonce that Envoy is to see, which names that stream; "" leaves the
+// server's as it is.
+func (l *ledger) response(r response, data mem.BufferSlice) (nonce string) {
 	s := l.types[r.typeURL]
 	if s == nil {
-		return f // of a type that nobody asked for; Envoy decides
+		return "" // of a type that nobody asked for; Envoy decides
 	}
 	d := delivery{
 		nonce:    strconv.FormatUint(l.gen, 16) + "." + r.nonce,
@@ -268,18 +261,18 @@ func (l *ledger) response(f *frame, r response) *frame {
 		response: r,
 	}
 	if l.cache != nil {
-		f.data.Ref()
-		d.data = f.data
+		data.Ref()
+		d.data = data
 	}
 	l.book(s, d)
-	return f.with(nonceField(responseNonce, d.nonce))
+	return d.nonce
 }
 
 // book enters a delivery that is about to be sent.
 func (l *ledger) book(s *subscription, d delivery) {
 	l.deliveries++
 	d.number = l.deliveries
-	s.pending = append(s.pending, d)
+	s.pending.add(d)
 	if s.typeURL != clusterType {
 		return
 	}
@@ -296,9 +289,6 @@ func (l *ledger) book(s *subscription, d delivery) {
 func (l *ledger) close() {
 	l.cache = nil
 	for _, s := range l.order {
-		for _, d := range s.pending {
-			d.data.Free()
-		}
-		s.pending = nil
+		s.pending.clear()
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -24,7 +25,7 @@ func newBooks(t *testing.T, c *cache) books {
 
 func (b books) asks(r *deltaRequest) (toServer []*deltaRequest, toEnvoy []*deltaResponse) {
 	b.t.Helper()
-	f := newFrame(marshal(b.t, r))
+	f := newFrame(marshal(b.t, r), r.GetTypeUrl())
 	parsed, err := parseRequest(f.data)
 	if err != nil {
 		b.t.Fatal(err)
@@ -53,13 +54,17 @@ func (b books) decode(o orders) (toServer []*deltaRequest, toEnvoy []*deltaRespo
 
 func (b books) answers(r *deltaResponse) *deltaResponse {
 	b.t.Helper()
-	f := newFrame(marshal(b.t, r))
-	parsed, err := parseResponse(f.data)
+	message := marshal(b.t, r)
+	data := mem.BufferSlice{mem.SliceBuffer(message)}
+	parsed, err := parseResponse(data)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	if nonce := b.response(parsed, data); nonce != "" {
+		message = appendStrings(message, responseNonce, nonce)
+	}
 	out := &deltaResponse{}
-	if err := proto.Unmarshal(b.response(f, parsed).data.Materialize(), out); err != nil {
+	if err := proto.Unmarshal(message, out); err != nil {
 		b.t.Fatal(err)
 	}
 	return out
@@ -172,8 +177,8 @@ func TestWildcardWithNames(t *testing.T) {
 func TestAReconnectingEnvoyIsToldWhatVanished(t *testing.T) {
 	t.Parallel()
 	c := newCache()
-	c.put(clusterType, "a", resource{version: "2", body: held(marshal(t, resourceOf("a", "2", "A")))})
-	c.put(clusterType, "b", resource{version: "1", body: held(marshal(t, resourceOf("b", "1", "B")))})
+	c.put(clusterType, "a", resource{version: "2", small: marshal(t, resourceOf("a", "2", "A"))})
+	c.put(clusterType, "b", resource{version: "1", small: marshal(t, resourceOf("b", "1", "B"))})
 	b := newBooks(t, c)
 	_, toEnvoy := b.asks(&deltaRequest{
 		Node: testNode(), TypeUrl: clusterType,

@@ -3,8 +3,10 @@
 package xdsproxy
 
 import (
+	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,7 +28,8 @@ type instruments struct {
 	disconnectedSince prometheus.Gauge
 	lastReject        *prometheus.GaugeVec
 
-	meters sync.Map // flow to meter
+	meters atomic.Pointer[map[string]*meter] // by type URL; replaced as a whole
+	adding sync.Mutex                        // held over that
 }
 
 func newInstruments(reg prometheus.Registerer) *instruments {
@@ -61,6 +64,7 @@ func newInstruments(reg prometheus.Registerer) *instruments {
 		}, []string{"type"}),
 		lastResponse: gauge("last_response_timestamp_seconds", "When the last message of a Consul server arrived, in seconds since the epoch."),
 	}
+	m.meters.Store(&map[string]*meter{})
 	if reg != nil {
 		reg.MustRegister(m.envoyUp, m.upstreamUp, m.connects, m.errors, m.refused, m.messages, m.bytes, m.answers,
 			m.resources, m.lastResponse, m.disconnectedSince, m.lastReject)
@@ -68,53 +72,76 @@ func newInstruments(reg prometheus.Registerer) *instruments {
 	return m
 }
 
-// The directions of messages, as seen from here.
+// direction is one of those that messages take, as seen from here.
+type direction int
+
 const (
-	fromEnvoy  = "from_envoy"
-	toEnvoy    = "to_envoy"
-	toServer   = "to_server"
-	fromServer = "from_server"
+	fromEnvoy direction = iota
+	toEnvoy
+	toServer
+	fromServer
+	directions
 )
 
-// count counts a message that was received, or is about to be sent.
-func (m *instruments) count(direction string, f *frame) {
-	meter := m.meter(flow{direction, f.typeURL})
-	meter.messages.Inc()
-	meter.bytes.Add(float64(f.data.Len()))
+func (d direction) String() string {
+	return [directions]string{"from_envoy", "to_envoy", "to_server", "from_server"}[d]
 }
 
-// flow is a direction and a type URL; meter holds its two counters. Looking them
-// up by their labels would cost more than the rest of what is done for a small
-// message.
-type (
-	flow  struct{ direction, typeURL string }
-	meter struct{ messages, bytes prometheus.Counter }
-)
+// meter holds what is counted of one resource type.
+type meter struct {
+	messages, bytes [directions]prometheus.Counter
+	acks, nacks     prometheus.Counter
+	resources       prometheus.Gauge
+	lastReject      func() prometheus.Gauge // there is none before there was a rejection
+}
 
-func (m *instruments) meter(f flow) meter {
-	if found, ok := m.meters.Load(f); ok {
-		return found.(meter) //nolint:forcetypeassert // nothing else is stored
+// meter gives that of a type URL. It is kept, for to look up each counter by its
+// labels would cost more than all else that is done for a small message.
+func (m *instruments) meter(typeURL string) *meter {
+	if found, ok := (*m.meters.Load())[typeURL]; ok {
+		return found
 	}
-	typ := typeLabel(f.typeURL)
-	made := meter{m.messages.WithLabelValues(f.direction, typ), m.bytes.WithLabelValues(f.direction, typ)}
+	m.adding.Lock()
+	defer m.adding.Unlock()
+	typ := typeLabel(typeURL)
+	made := m.newMeter(typ)
 	if typ != otherType {
-		m.meters.Store(f, made)
+		meters := maps.Clone(*m.meters.Load())
+		meters[typeURL] = made
+		m.meters.Store(&meters)
 	}
 	return made
 }
 
+func (m *instruments) newMeter(typ string) *meter {
+	made := &meter{
+		acks:       m.answers.WithLabelValues(typ, "ack"),
+		nacks:      m.answers.WithLabelValues(typ, "nack"),
+		resources:  m.resources.WithLabelValues(typ),
+		lastReject: func() prometheus.Gauge { return m.lastReject.WithLabelValues(typ) },
+	}
+	for d := range directions {
+		made.messages[d] = m.messages.WithLabelValues(d.String(), typ)
+		made.bytes[d] = m.bytes.WithLabelValues(d.String(), typ)
+	}
+	return made
+}
+
+// count counts a message that was received, or is about to be sent.
+func (m *meter) count(d direction, size int) {
+	m.messages[d].Inc()
+	m.bytes[d].Add(float64(size))
+}
+
 // answered counts Envoy's answer to a response, and what it holds since.
-func (m *instruments) answered(s *subscription, rejected bool) {
-	result := "ack"
+func (m *meter) answered(s *subscription, rejected bool) {
 	if rejected {
-		result = "nack"
+		m.nacks.Inc()
+		m.lastReject().SetToCurrentTime()
+	} else {
+		m.acks.Inc()
 	}
-	typ := typeLabel(s.typeURL)
-	m.answers.WithLabelValues(typ, result).Inc()
-	if rejected {
-		m.lastReject.WithLabelValues(typ).SetToCurrentTime()
-	}
-	m.resources.WithLabelValues(typ).Set(float64(len(s.held)))
+	m.resources.Set(float64(len(s.held)))
 }
 
 // otherType is the label of what is none of Envoy's types.

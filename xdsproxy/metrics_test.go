@@ -18,11 +18,11 @@ func TestMessagesAreCountedByDirectionAndType(t *testing.T) {
 	e, _ := start(t, server, p)
 	m := p.server.metrics
 	for _, typ := range []string{"Cluster", "ClusterLoadAssignment"} {
-		for direction, want := range map[string]float64{fromEnvoy: 2, toServer: 2, fromServer: 1, toEnvoy: 1} {
-			if n := testutil.ToFloat64(m.messages.WithLabelValues(direction, typ)); n != want {
+		for direction, want := range map[direction]float64{fromEnvoy: 2, toServer: 2, fromServer: 1, toEnvoy: 1} {
+			if n := testutil.ToFloat64(m.messages.WithLabelValues(direction.String(), typ)); n != want {
 				t.Errorf("%v messages of %s %s, not %v", n, typ, direction, want)
 			}
-			if n := testutil.ToFloat64(m.bytes.WithLabelValues(direction, typ)); n == 0 {
+			if n := testutil.ToFloat64(m.bytes.WithLabelValues(direction.String(), typ)); n == 0 {
 				t.Errorf("no bytes of %s %s", typ, direction)
 			}
 		}

@@ -157,7 +157,7 @@ func (w *world) deliver() bool {
 		switch {
 		case i == 0 && len(w.toLedger) > 0:
 			r := pop(&w.toLedger)
-			f := newFrame(marshal(w.t, r))
+			f := newFrame(marshal(w.t, r), r.GetTypeUrl())
 			parsed, err := parseRequest(f.data)
 			if err != nil {
 				w.t.Fatal(err)

@@ -3,14 +3,14 @@
 package xdsproxy
 
 import (
-	"context"
 	"crypto/subtle"
 	"fmt"
 	"net"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc/metadata"
+
+	"podplane/xdsproxy/downstream"
 )
 
 // peerListener accepts connections of one process only, the Envoy that was
@@ -63,14 +63,13 @@ func peerPID(conn *net.UnixConn) (int, error) {
 }
 
 // trusted tells whether who opens a stream is the Envoy of this dataplane.
-func (s *Server) trusted(ctx context.Context) bool {
+func (s *Server) trusted(stream *downstream.Stream) bool {
 	if s.config.Secret == "" {
 		return true // the listener has looked at the peer
 	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	given := md.Get(SecretKey)
+	given := stream.Header(SecretKey)
 	if len(given) == 0 {
-		given = md.Get(tokenKey)
+		given = stream.Header(tokenKey)
 	}
 	return len(given) == 1 && subtle.ConstantTimeCompare([]byte(given[0]), []byte(s.config.Secret)) == 1
 }

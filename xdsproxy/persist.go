@@ -3,10 +3,10 @@
 package xdsproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
-	"math"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -32,11 +32,11 @@ func (c *cache) snapshot() []byte {
 	c.dirty = false
 	var out []byte
 	for typeURL := range c.types {
-		var bodies []mem.BufferSlice
+		var resources []resource
 		for _, name := range c.names(typeURL) {
-			bodies = append(bodies, c.types[typeURL][name].body)
+			resources = append(resources, c.types[typeURL][name])
 		}
-		f := encodeResponse(typeURL, "", bodies, nil)
+		f := encodeResponse(typeURL, "", resources, nil)
 		out = appendBytes(out, 1, f.data.Materialize())
 		f.free()
 	}
@@ -56,19 +56,14 @@ func (c *cache) restore(snapshot []byte) error {
 			return errTruncated
 		}
 		snapshot = snapshot[n+m:]
-		data := mem.BufferSlice{mem.SliceBuffer(message)}
-		r, err := parseResponse(data)
+		r, err := parseResponse(mem.BufferSlice{mem.SliceBuffer(message)})
 		if err != nil {
 			return err
 		}
-		// Copies, for a reference would keep the whole snapshot.
-		bodies, err := extract(data, r.resources, math.MaxInt)
-		if err != nil {
-			return err
-		}
-		held := make(map[string]resource, len(bodies))
-		for i, ref := range r.resources {
-			held[ref.name] = resource{version: ref.version, body: bodies[i]}
+		held := make(map[string]resource, len(r.resources))
+		for _, ref := range r.resources {
+			// Copies, for a reference would keep the whole snapshot.
+			held[ref.name] = resource{version: ref.version, small: bytes.Clone(message[ref.offset:ref.end])}
 		}
 		types[r.typeURL] = held
 	}

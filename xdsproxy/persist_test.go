@@ -95,7 +95,7 @@ func TestWhatCannotBeLoadedIsLeft(t *testing.T) {
 // back.
 func FuzzRestore(f *testing.F) {
 	c := newCache()
-	c.put(clusterType, "a", resource{version: "1", body: held(marshal(f, resourceOf("a", "1", "A")))})
+	c.put(clusterType, "a", resource{version: "1", small: marshal(f, resourceOf("a", "1", "A"))})
 	f.Add(c.snapshot())
 	f.Fuzz(func(t *testing.T, snapshot []byte) {
 		c, again := newCache(), newCache()

@@ -2,10 +2,7 @@
 
 package xdsproxy
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // maxQueued bounds what waits in a queue, in bytes. Envoy's requests are small
 // and nearly all of them answer a response, of which there are few at a time; a
@@ -19,14 +16,16 @@ const frameCost = 256
 // one wait: what reads from Envoy must never be held up by a server.
 type queue struct {
 	mu     sync.Mutex
+	ready  sync.Cond // there is something to take, or nothing more to come
 	frames []*frame
 	size   int
 	closed bool
-	ready  chan struct{} // holds a token while there is something to take
 }
 
 func newQueue() *queue {
-	return &queue{ready: make(chan struct{}, 1)}
+	q := &queue{}
+	q.ready.L = &q.mu
+	return q
 }
 
 // push takes over the frames. It returns false when too much waited already: a
@@ -46,42 +45,32 @@ func (q *queue) push(frames ...*frame) bool {
 	for _, f := range frames {
 		q.size += f.data.Len() + frameCost
 	}
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
+	q.ready.Signal()
 	return !full
 }
 
-// take waits for frames and gives all that there are; nil when ctx is done.
-func (q *queue) take(ctx context.Context) []*frame {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-q.ready:
-		}
-		// A token may be left of frames that an earlier take already gave.
-		if frames := q.takeAll(); len(frames) > 0 {
-			return frames
-		}
-	}
-}
-
-func (q *queue) takeAll() []*frame {
+// take waits for frames and gives all that there are; none when the queue is
+// closed. The frames that were taken before have been used up: their room is used
+// again.
+func (q *queue) take(used []*frame) []*frame {
+	clear(used)
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for len(q.frames) == 0 && !q.closed {
+		q.ready.Wait()
+	}
 	frames := q.frames
-	q.frames, q.size = nil, 0
+	q.frames, q.size = used[:0], 0
 	return frames
 }
 
-// close frees what was not taken, and what comes later.
+// close frees what was not taken, and what comes later. It ends the waiting.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	freeAll(q.frames)
 	q.frames, q.closed = nil, true
+	q.ready.Broadcast()
 }
 
 func freeAll(frames []*frame) {

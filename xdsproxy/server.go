@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -18,6 +17,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"podplane/xdsproxy/downstream"
 )
 
 const (
@@ -32,7 +33,6 @@ const (
 	// Consul's documentation of the template says so.
 	tokenKey = "x-consul-token"
 
-	requestWindow       = 256 << 10
 	defaultMaxRefusals  = 5
 	defaultMaxStreamAge = time.Hour
 )
@@ -198,69 +198,47 @@ func (s *Server) Close() error { return s.listener.Close() }
 // Run serves Envoy until ctx is done, which is a clean end, or until the
 // servers have refused the proxy for good, which is a *RefusedError.
 func (s *Server) Run(ctx context.Context) error {
-	g := grpc.NewServer(
-		grpc.ForceServerCodecV2(rawCodec{}),
-		grpc.MaxRecvMsgSize(math.MaxInt),
-		grpc.MaxSendMsgSize(math.MaxInt),
-		// Without a window that is given, gRPC pings Envoy with each of its requests to
-		// find out how large one should be. They are small, and a larger one passes, too.
-		grpc.StaticStreamWindowSize(requestWindow), grpc.StaticConnWindowSize(requestWindow),
-		grpc.WaitForHandlers(true),
-	)
-	g.RegisterService(&grpc.ServiceDesc{
-		ServiceName: serviceName,
-		HandlerType: (*any)(nil),
-		Streams: []grpc.StreamDesc{{
-			StreamName: deltaMethod, Handler: s.handle, ServerStreams: true, ClientStreams: true,
-		}},
-		Metadata: "envoy/service/discovery/v3/ads.proto",
-	}, s)
+	ctx, cancel := context.WithCancel(ctx)
 	defer s.sessions.Wait()
+	defer cancel()
 	if s.cache != nil && s.config.Store != nil {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		s.sessions.Go(func() { s.save(ctx) })
 	}
 	served := make(chan error, 1)
-	go func() { served <- g.Serve(s.listener) }()
+	go func() {
+		served <- downstream.Serve(ctx, s.listener, downstream.Config{Method: methodName, Open: s.accept})
+	}()
 	s.log.Info("serving xds", "address", s.Addr().String())
-	var err error
 	select {
-	case <-ctx.Done():
-	case err = <-s.fatal:
-	case err = <-served:
-		err = fmt.Errorf("serve xds: %w", err)
-		served <- nil
+	case err := <-s.fatal:
+		cancel()
+		<-served
+		return err
+	case err := <-served:
+		if err != nil {
+			return fmt.Errorf("serve xds: %w", err)
+		}
+		return nil
 	}
-	g.Stop()
-	<-served
-	return err
 }
 
-// handle serves one stream of Envoy's.
-func (s *Server) handle(_ any, stream grpc.ServerStream) error {
-	if !s.trusted(stream.Context()) {
+// accept begins a session for a stream of Envoy's. What works for it ends with the
+// stream, and Run joins it.
+func (s *Server) accept(stream *downstream.Stream) (downstream.Receive, error) {
+	if !s.trusted(stream) {
 		s.log.Warn("refused a peer on the xds listener that does not know the secret")
 		s.metrics.refused.WithLabelValues("secret").Inc()
-		return status.Error(codes.Unauthenticated, "this listener is for the envoy of this dataplane only")
+		return nil, status.Error(codes.Unauthenticated, "this listener is for the envoy of this dataplane only")
 	}
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
-	ss := newSession(s, stream, cancel)
+	ss := newSession(s, stream)
 	s.open(ss)
-	defer s.close(ss)
-	ended := make(chan error, 1)
-	// A stream that is replaced ends while its goroutines are still at work on
-	// it; gRPC ends their calls when this returns, and Run joins them.
-	s.sessions.Go(func() { ended <- ss.receive() })
+	ctx := stream.Context()
 	s.sessions.Go(func() { ss.upstreams(ctx) })
-	s.sessions.Go(func() { ss.serveLocal(ctx) })
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	s.sessions.Go(func() {
+		defer s.close(ss)
+		ss.serveLocal(ctx)
+	})
+	return ss.receive, nil
 }
 
 // open makes a session the current one and ends the one before it.
@@ -269,7 +247,7 @@ func (s *Server) open(ss *session) {
 	defer s.mu.Unlock()
 	if s.current != nil {
 		s.log.Info("envoy opened another xds stream, ending the older one")
-		s.current.cancel(errReplaced)
+		s.current.stream.End(errReplaced)
 	}
 	s.current = ss
 	s.metrics.envoyUp.Set(1)

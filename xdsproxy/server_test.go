@@ -592,7 +592,7 @@ func TestQuietStreamsDoNotUseUpTheBackoff(t *testing.T) {
 func TestACopyIsALifeToProtect(t *testing.T) {
 	t.Parallel()
 	c := newCache()
-	c.put(clusterType, "a", resource{version: "1", body: held(marshal(t, resourceOf("a", "1", "A")))})
+	c.put(clusterType, "a", resource{version: "1", small: marshal(t, resourceOf("a", "1", "A"))})
 	server := newConsul(t)
 	p := startProxy(t, Config{
 		Upstream: server.conn, MaxRefusals: 1,

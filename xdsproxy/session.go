@@ -4,28 +4,23 @@ package xdsproxy
 
 import (
 	"context"
-	"errors"
-	"io"
 	"sync"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
-)
 
-// largeFrom is the size in bytes from which there is not to be more than one
-// response at a time between the two streams.
-const largeFrom = 1 << 20
+	"podplane/xdsproxy/downstream"
+)
 
 var errReplaced = status.Error(codes.Aborted, "replaced by a newer stream of the same Envoy")
 
 // session is one Envoy stream from its start to its end. Three goroutines work
-// for it: one reads from Envoy, one keeps an upstream stream and passes its
-// responses on, one sends Envoy what the cache has.
+// for it: that which reads Envoy's connection calls receive, one keeps an upstream
+// stream and passes its responses on, one sends Envoy what the cache has.
 type session struct {
 	server *Server
-	stream grpc.ServerStream
-	cancel context.CancelCauseFunc
+	stream *downstream.Stream
 
 	// Guarded by server.mu: what happens on the two streams is booked in one
 	// order, and the queues are filled in that order.
@@ -35,39 +30,27 @@ type session struct {
 
 	local   *queue     // from the cache to Envoy
 	sending sync.Mutex // held over booking a response and sending it, so that the orders agree
+	field   []byte     // of the response that is sent, for its nonce
 }
 
-func newSession(s *Server, stream grpc.ServerStream, cancel context.CancelCauseFunc) *session {
+func newSession(s *Server, stream *downstream.Stream) *session {
 	return &session{
 		server: s,
 		stream: stream,
-		cancel: cancel,
 		ledger: newLedger(s.cache, s.now),
 		local:  newQueue(),
 	}
 }
 
-// receive reads Envoy's requests until its stream ends.
-func (ss *session) receive() error {
-	for {
-		f := &frame{}
-		if err := ss.stream.RecvMsg(f); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		}
-		r, err := parseRequest(f.data)
-		f.typeURL = r.typeURL
-		ss.server.metrics.count(fromEnvoy, f)
-		if err != nil {
-			f.free()
-			return status.Error(codes.InvalidArgument, err.Error())
-		}
-		if err := ss.request(f, r); err != nil {
-			return err
-		}
+// receive takes a request of Envoy's.
+func (ss *session) receive(message []byte) error {
+	f := newFrame(message, "")
+	r, err := parseRequest(f.data)
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
 	}
+	f.typeURL = r.typeURL
+	return ss.request(f, r)
 }
 
 func (ss *session) request(f *frame, r request) error {
@@ -75,11 +58,13 @@ func (ss *session) request(f *frame, r request) error {
 	if r.rejected {
 		s.log.Warn("envoy rejected configuration", "type", shortType(r.typeURL), "reason", bounded(r.reason))
 	}
+	meter := s.metrics.meter(r.typeURL)
+	meter.count(fromEnvoy, f.data.Len())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := ss.ledger.request(f, r)
 	if r.nonce != "" { // before the server has it: who sees the answer there may look at the count
-		s.metrics.answered(ss.ledger.types[r.typeURL], r.rejected)
+		meter.answered(ss.ledger.types[r.typeURL], r.rejected)
 	}
 	ss.push(o.upstream)
 	if s.cache != nil && s.cache.dirty {
@@ -106,58 +91,52 @@ func (ss *session) push(frames []*frame) {
 }
 
 // respond books a response of the upstream stream and sends it to Envoy. It
-// waits while Envoy does not read: that is the flow control. gRPC itself would
-// take a message of any size at once, and make the next one wait; so a large one
-// is waited for here, before the next one is taken in.
-func (ss *session) respond(ctx context.Context, f *frame, r response) error {
-	sent, err := ss.send(f, r)
-	if err != nil || sent == nil {
-		return err
-	}
-	select {
-	case <-sent:
-	case <-ctx.Done():
-	case <-ss.stream.Context().Done():
-	}
-	return nil
-}
-
-// send is respond without the wait for a large message; sent is nil for others.
-func (ss *session) send(f *frame, r response) (sent <-chan struct{}, err error) {
+// waits while Envoy does not read: that is the flow control.
+func (ss *session) respond(data mem.BufferSlice, r response) error {
 	ss.sending.Lock()
 	defer ss.sending.Unlock()
-	ss.server.mu.Lock()
-	out := ss.ledger.response(f, r)
-	ss.server.mu.Unlock()
-	if out.data.Len() >= largeFrom {
-		sent = out.markSent()
-	}
-	defer out.free()
-	ss.server.metrics.count(toEnvoy, out)
-	return sent, ss.stream.SendMsg(out)
+	return ss.stream.Send(data, ss.book(data, r))
 }
 
-// serveLocal sends Envoy what the ledger answers from the cache.
+// book enters a response into the books and gives what is to be sent behind it. The
+// caller holds sending.
+func (ss *session) book(data mem.BufferSlice, r response) (field []byte) {
+	s := ss.server
+	s.mu.Lock()
+	s.answered()
+	nonce := ss.ledger.response(r, data)
+	s.mu.Unlock()
+	ss.field = ss.field[:0]
+	if nonce != "" { // a later scalar field of a message overrides an earlier one
+		ss.field = appendStrings(ss.field, responseNonce, nonce)
+	}
+	meter := s.metrics.meter(r.typeURL)
+	meter.count(fromServer, data.Len())
+	meter.count(toEnvoy, data.Len()+len(ss.field))
+	return ss.field
+}
+
+// serveLocal sends Envoy what the ledger answers from the cache, until ctx is done.
 func (ss *session) serveLocal(ctx context.Context) {
-	defer ss.local.close()
+	defer context.AfterFunc(ctx, ss.local.close)()
+	var frames []*frame
 	for {
-		frames := ss.local.take(ctx)
-		if frames == nil {
+		frames = ss.local.take(frames)
+		if len(frames) == 0 {
 			return
 		}
-		for i, f := range frames {
-			if err := ss.sendLocal(f); err != nil {
-				freeAll(frames[i+1:])
-				return // Envoy's stream is at its end, as receive will see
-			}
+		for _, f := range frames {
+			ss.sendLocal(f)
 		}
 	}
 }
 
-func (ss *session) sendLocal(f *frame) error {
+// sendLocal does not tell of an error: it is the end of Envoy's stream, of which
+// everybody is told.
+func (ss *session) sendLocal(f *frame) {
 	defer f.free()
 	ss.sending.Lock()
 	defer ss.sending.Unlock()
-	ss.server.metrics.count(toEnvoy, f)
-	return ss.stream.SendMsg(f)
+	ss.server.metrics.meter(f.typeURL).count(toEnvoy, f.data.Len())
+	_ = ss.stream.Send(f.data, nil)
 }

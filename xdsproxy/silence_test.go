@@ -8,7 +8,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/grpc"
 )
+
+// neverAsked is an upstream for a session that has no use for one.
+type neverAsked struct{ grpc.ClientConnInterface }
 
 // quietScene is a session whose server is asked and waited for.
 type quietScene struct {
@@ -53,7 +58,7 @@ func TestAServerThatDoesNotAnswerIsLeft(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = s.Close() }()
-				q.ss = newSession(s, nil, nil)
+				q.ss = newSession(s, nil)
 				q.ss.ledger.connect(1)
 				stop := q.ss.awaitAnswer(q.epoch.Load(), &q.heard)
 				tt.play(&q, stop)

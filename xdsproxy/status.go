@@ -96,13 +96,10 @@ func (s *Server) Status() Status {
 	return st
 }
 
-// answered notes a response of a server's.
-func (s *Server) answered(f *frame) {
+// answered notes a response of a server's. The caller has locked.
+func (s *Server) answered() {
 	now := s.now()
-	s.metrics.count(fromServer, f)
 	s.metrics.lastResponse.Set(float64(now.UnixMilli()) / 1e3)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.patience = s.config.FirstPatience
 	s.status.LastMessage = now
 	s.status.LastError = ""

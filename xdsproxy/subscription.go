@@ -5,14 +5,36 @@ package xdsproxy
 import (
 	"maps"
 	"slices"
-
-	"google.golang.org/grpc/mem"
 )
 
+// The types that Consul serves.
 const (
 	clusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	endpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	listenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	routeType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	secretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+)
 
+// knownType gives the type URL as a string that is there already; "" if it is none
+// of those.
+func knownType(typeURL []byte) string {
+	switch string(typeURL) {
+	case clusterType:
+		return clusterType
+	case endpointType:
+		return endpointType
+	case listenerType:
+		return listenerType
+	case routeType:
+		return routeType
+	case secretType:
+		return secretType
+	}
+	return ""
+}
+
+const (
 	// wildcardName subscribes to everything, see
 	// https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#how-the-client-specifies-what-resources-to-return.
 	wildcardName = "*"
@@ -30,21 +52,11 @@ type subscription struct {
 	wildcard bool
 	names    map[string]struct{} // subscribed to by name
 	held     map[string]string   // name to version: what Envoy has, as far as it has said
-	pending  []delivery          // sent to Envoy and not answered yet, oldest first
+	pending  deliveries          // sent to Envoy and not answered yet
 	synced   bool                // the current upstream has had the first request of this type
 	pruned   bool                // the cache of the type agrees with held, since then
 
 	status TypeStatus
-}
-
-// delivery is a response on its way to Envoy.
-type delivery struct {
-	number   uint64 // deliveries are counted, over all types
-	nonce    string // as Envoy sees it
-	gen      uint64 // the upstream stream it came from; localGen if from the cache
-	upstream string // the nonce as the server sees it
-	response response
-	data     mem.BufferSlice // kept for the cache until Envoy has answered; may be nil
 }
 
 func newSubscription(r request) *subscription {
@@ -112,20 +124,4 @@ func (s *subscription) first(resend func(name, version string) bool) request {
 		r.subscribe = []string{resumeName}
 	}
 	return r
-}
-
-// answer takes the delivery with the given nonce out of the pending ones.
-func (s *subscription) answer(nonce string) (delivery, bool) {
-	i := slices.IndexFunc(s.pending, func(d delivery) bool { return d.nonce == nonce })
-	if i < 0 {
-		return delivery{}, false
-	}
-	d := s.pending[i]
-	if i == 0 { // nearly always: Envoy answers in order
-		s.pending[0] = delivery{}
-		s.pending = s.pending[1:]
-	} else {
-		s.pending = slices.Delete(s.pending, i, i+1)
-	}
-	return d, true
 }

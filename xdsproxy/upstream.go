@@ -94,16 +94,17 @@ func (ss *session) upstream(ctx context.Context) (answered bool, err error) {
 		cancel()
 	})
 	defer age.Stop()
+	defer context.AfterFunc(ctx, q.close)()
 	var helpers sync.WaitGroup
 	helpers.Go(func() {
 		defer cancel()
-		ss.sendAll(ctx, stream, q)
+		ss.sendAll(stream, q)
 	})
 	helpers.Go(func() {
 		defer cancel()
 		ss.server.config.awaitEpoch(ctx, epoch)
 	})
-	err = ss.relay(ctx, stream, &heard)
+	err = ss.relay(stream, &heard)
 	cancel()
 	helpers.Wait()
 	ss.detach(q)
@@ -157,16 +158,17 @@ func (ss *session) detach(q *queue) {
 	}
 }
 
-// sendAll sends what is queued until the stream or ctx ends. The reason of an
-// end is told by the receiving side.
-func (ss *session) sendAll(ctx context.Context, stream grpc.ClientStream, q *queue) {
+// sendAll sends what is queued until the stream ends or the queue is closed. The
+// reason of an end is told by the receiving side.
+func (ss *session) sendAll(stream grpc.ClientStream, q *queue) {
+	var frames []*frame
 	for {
-		frames := q.take(ctx)
-		if frames == nil {
+		frames = q.take(frames)
+		if len(frames) == 0 {
 			return
 		}
 		for i, f := range frames {
-			ss.server.metrics.count(toServer, f)
+			ss.server.metrics.meter(f.typeURL).count(toServer, f.data.Len())
 			err := stream.SendMsg(f)
 			f.free()
 			if err != nil {
@@ -179,24 +181,22 @@ func (ss *session) sendAll(ctx context.Context, stream grpc.ClientStream, q *que
 
 // relay passes responses on to Envoy until the stream ends, and gives the
 // reason for it. It sets heard when the server has answered something.
-func (ss *session) relay(ctx context.Context, stream grpc.ClientStream, heard *atomic.Bool) error {
+func (ss *session) relay(stream grpc.ClientStream, heard *atomic.Bool) error {
+	var f frame
 	for {
-		f := &frame{}
-		if err := stream.RecvMsg(f); err != nil {
+		if err := stream.RecvMsg(&f); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = status.Error(codes.Unavailable, "the server ended the stream")
 			}
 			return err
 		}
 		r, err := parseResponse(f.data)
-		f.typeURL = r.typeURL
-		if err != nil {
-			f.free()
-			return err
+		if err == nil {
+			heard.Store(true)
+			err = ss.respond(f.data, r)
 		}
-		heard.Store(true)
-		ss.server.answered(f)
-		if err := ss.respond(ctx, f, r); err != nil {
+		f.free()
+		if err != nil {
 			return err
 		}
 	}
