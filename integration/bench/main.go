@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"podplane/integration/bench/consulend"
+	"podplane/integration/bench/copyend"
 	"podplane/integration/bench/envoyend"
 	"podplane/integration/bench/report"
 	"podplane/integration/bench/scrapeend"
@@ -63,8 +64,9 @@ func play(ctx context.Context, args []string) (err error, isRole bool) { //nolin
 	proxyConfig := flags.String("proxy-config", "{}", "the proxy's opaque configuration")
 	series := flags.Int("series", 0, "number of series")
 	urls := flags.String("urls", "", "what to copy")
+	target := flags.String("target", "", "address to copy connections to")
 	switch role {
-	case consulend.Role, scrapeend.RoleApplication, scrapeend.RoleCopy:
+	case consulend.Role, copyend.Role, scrapeend.RoleApplication, scrapeend.RoleCopy:
 		if err := flags.Parse(args[1:]); err != nil {
 			return err, true
 		}
@@ -76,6 +78,8 @@ func play(ctx context.Context, args []string) (err error, isRole bool) { //nolin
 			return err, true
 		}
 		return consulend.Run(ctx, config), true
+	case copyend.Role:
+		return copyend.Run(ctx, *controlPath, *target), true
 	case scrapeend.RoleApplication:
 		return scrapeend.RunApplication(ctx, *controlPath, *series), true
 	case scrapeend.RoleCopy:

@@ -28,9 +28,16 @@ type xdsRun struct {
 	envoy *control.Peer
 	load  xdsLoad
 	pid   int
+
+	// Where each way leads: straight to the server, through the program that only
+	// copies, and, with no address, through the dataplane.
+	straight, copied, proxied way
 }
 
-// run measures the proxied and the direct way in turn, and gives the medians.
+// way is the address that Envoy's stream leads to; "" is the dataplane's.
+type way string
+
+// run measures the ways in turn, and gives the medians.
 func (l xdsLoad) run(ctx context.Context, b binary, sc scale) (values, error) {
 	s, err := openSite(ctx, b, siteOptions{})
 	if err != nil {
@@ -42,10 +49,15 @@ func (l xdsLoad) run(ctx context.Context, b binary, sc scale) (values, error) {
 	if r.envoy, _, err = s.live(ctx); err != nil {
 		return nil, err
 	}
+	copier, err := s.startCopier(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.straight, r.copied = way(s.servers[0].addr), way(copier)
 	warm := r
 	warm.load.count = max(l.count/10, 1)
-	for _, direct := range []bool{true, false} {
-		if _, err := warm.throughput(ctx, direct); err != nil {
+	for _, w := range []way{r.straight, r.copied, r.proxied} {
+		if _, err := warm.throughput(ctx, w); err != nil {
 			return nil, err
 		}
 	}
@@ -72,9 +84,9 @@ func (l xdsLoad) name() string {
 
 func (r xdsRun) rates(ctx context.Context, v values, name string, repeats int) error {
 	mb := float64(r.load.size) * float64(r.load.count) / 1e6
-	var direct, proxied, share, cpu []float64
+	var direct, proxied, share, copied, cpu []float64
 	for range repeats {
-		straight, err := r.throughput(ctx, true)
+		straight, err := r.throughput(ctx, r.straight)
 		if err != nil {
 			return err
 		}
@@ -82,7 +94,7 @@ func (r xdsRun) rates(ctx context.Context, v values, name string, repeats int) e
 		if err != nil {
 			return err
 		}
-		through, err := r.throughput(ctx, false)
+		through, err := r.throughput(ctx, r.proxied)
 		if err != nil {
 			return err
 		}
@@ -90,49 +102,57 @@ func (r xdsRun) rates(ctx context.Context, v values, name string, repeats int) e
 		if err != nil {
 			return err
 		}
+		mere, err := r.throughput(ctx, r.copied)
+		if err != nil {
+			return err
+		}
 		direct = append(direct, mb/straight.Seconds())
 		proxied = append(proxied, mb/through.Seconds())
 		share = append(share, straight.Seconds()/through.Seconds())
+		copied = append(copied, straight.Seconds()/mere.Seconds())
 		// The first message is not in the time, and is in this.
 		cpu = append(cpu, (after-before).Seconds()*1e3/(mb*float64(r.load.count+1)/float64(r.load.count)))
 	}
 	v[name+"_direct"] = report.Median(direct)
 	v[name+"_rate"] = report.Median(proxied)
 	v[name+"_of_direct"] = report.Median(share)
+	v[name+"_copied_of_direct"] = report.Median(copied)
 	v[name+"_cpu"] = report.Median(cpu)
 	return nil
 }
 
 func (r xdsRun) latencies(ctx context.Context, v values, name string, repeats int) error {
-	var added []float64
+	var added, copied []float64
 	for range repeats {
-		straight, err := r.roundTrip(ctx, true)
+		straight, err := r.roundTrip(ctx, r.straight)
 		if err != nil {
 			return err
 		}
-		through, err := r.roundTrip(ctx, false)
+		through, err := r.roundTrip(ctx, r.proxied)
+		if err != nil {
+			return err
+		}
+		mere, err := r.roundTrip(ctx, r.copied)
 		if err != nil {
 			return err
 		}
 		added = append(added, (through-straight)/1e3)
+		copied = append(copied, (mere-straight)/1e3)
 	}
 	v[name+"_latency"] = report.Median(added)
+	v[name+"_copied_latency"] = report.Median(copied)
 	return nil
 }
 
 // order is the load for the Envoy end.
-func (r xdsRun) order(direct bool, count int) envoyend.Load {
-	load := envoyend.Load{Count: count, Size: r.load.size, Within: step}
-	if direct {
-		load.Direct = r.servers[0].addr
-	}
-	return load
+func (r xdsRun) order(w way, count int) envoyend.Load {
+	return envoyend.Load{Count: count, Size: r.load.size, Within: step, Direct: string(w)}
 }
 
 // throughput gives how long the messages took.
-func (r xdsRun) throughput(ctx context.Context, direct bool) (time.Duration, error) {
+func (r xdsRun) throughput(ctx context.Context, w way) (time.Duration, error) {
 	var times envoyend.Times
-	err := r.call(ctx, r.envoy, envoyend.CommandThroughput, r.order(direct, r.load.count), &times)
+	err := r.call(ctx, r.envoy, envoyend.CommandThroughput, r.order(w, r.load.count), &times)
 	if err == nil && times.Took <= 0 {
 		err = fmt.Errorf("%d messages took %d ns", r.load.count, times.Took)
 	}
@@ -140,9 +160,9 @@ func (r xdsRun) throughput(ctx context.Context, direct bool) (time.Duration, err
 }
 
 // roundTrip gives the median of the round trips, in nanoseconds.
-func (r xdsRun) roundTrip(ctx context.Context, direct bool) (float64, error) {
+func (r xdsRun) roundTrip(ctx context.Context, w way) (float64, error) {
 	var times envoyend.Times
-	if err := r.call(ctx, r.envoy, envoyend.CommandRoundTrips, r.order(direct, r.load.trips), &times); err != nil {
+	if err := r.call(ctx, r.envoy, envoyend.CommandRoundTrips, r.order(w, r.load.trips), &times); err != nil {
 		return 0, err
 	}
 	if len(times.Trips) != r.load.trips {

@@ -36,12 +36,14 @@ var sane = map[string][2]float64{
 // saneXDS are the bounds for each size of messages. A latency that is added may
 // come out negative on a busy machine.
 var saneXDS = map[string][2]float64{
-	"rate":      {0.01, 20_000},
-	"direct":    {0.01, 20_000},
-	"of_direct": {0.001, 50},
-	"cpu":       {0.001, 10_000},
-	"latency":   {-1e6, 1e6},
-	"memory":    {4, 500},
+	"rate":             {0.01, 20_000},
+	"direct":           {0.01, 20_000},
+	"of_direct":        {0.001, 50},
+	"copied_of_direct": {0.001, 50},
+	"cpu":              {0.001, 10_000},
+	"latency":          {-1e6, 1e6},
+	"copied_latency":   {-1e6, 1e6},
+	"memory":           {4, 500},
 }
 
 // TestQuick measures everything once, in small, on podplane: each measure must

@@ -115,9 +115,11 @@ func xdsScenarios() []scenario {
 			{id: size.id + "_rate", title: size.title + ": throughput", unit: "MB/s"},
 			{id: size.id + "_direct", title: size.title + ": the same without a dataplane", unit: "MB/s"},
 			{id: size.id + "_of_direct", title: size.title + ": proxied / direct", digits: 2, limit: size.ofDirect},
+			{id: size.id + "_copied_of_direct", title: size.title + ": that of a mere copier of bytes", digits: 2},
 			{id: size.id + "_cpu", title: size.title + ": CPU of the dataplane", unit: "ms/MB", digits: 2, limit: size.cpu},
 			{id: size.id + "_memory", title: size.title + ": resident memory right after", unit: "MiB", digits: 1, limit: size.resident},
 			{id: size.id + "_latency", title: size.title + ": added latency, median", unit: "µs", limit: size.p50},
+			{id: size.id + "_copied_latency", title: size.title + ": that of a mere copier of bytes", unit: "µs"},
 		}})
 	}
 	return all

@@ -16,6 +16,7 @@ import (
 
 	"podplane/integration/bench/consulend"
 	"podplane/integration/bench/control"
+	"podplane/integration/bench/copyend"
 	"podplane/integration/bench/envoyend"
 	"podplane/integration/bench/scrapeend"
 	"podplane/integration/ports"
@@ -126,7 +127,7 @@ func (s *site) play(ctx context.Context, role string, args ...string) (*proc.Pro
 		return nil, nil, err
 	}
 	p, err := proc.Start(proc.Spec{
-		Name: role, Args: append([]string{path, "-control", envoyend.ControlPath(s.dir)}, args...), Env: []string{raceExit},
+		Name: role, Args: append([]string{path, "-control", envoyend.ControlPath(s.dir)}, args...), Env: environment(role),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -136,6 +137,13 @@ func (s *site) play(ctx context.Context, role string, args ...string) (*proc.Pro
 	defer stop()
 	peer, err := s.listener.Next(ctx, role)
 	return p, peer, err
+}
+
+func environment(role string) []string {
+	if role == copyend.Role {
+		return []string{raceExit, "GOMAXPROCS=1"}
+	}
+	return []string{raceExit}
 }
 
 // link gives this program another name, by which it knows its role.
@@ -217,6 +225,16 @@ func (s *site) startCopy(ctx context.Context, urls ...string) (string, error) {
 		return "", err
 	}
 	return "http://" + peer.Hello().Addr + "/", nil
+}
+
+// startCopier gives the address of a copier of connections to the first server. It
+// has one processor, as podplane has.
+func (s *site) startCopier(ctx context.Context) (string, error) {
+	_, peer, err := s.play(ctx, copyend.Role, "-target", s.servers[0].addr)
+	if err != nil {
+		return "", err
+	}
+	return peer.Hello().Addr, nil
 }
 
 // close ends everything, the dataplane first: it is not to see the others' end. When it returns nothing is left that
