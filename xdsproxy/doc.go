@@ -7,7 +7,8 @@
 // to outlive a server: the ledger of what Envoy subscribed to and accepted, and
 // the last-known-good copy of it, which a Store may keep beyond the process.
 //
-// It does not own the connection to the servers (a grpc.ClientConnInterface is
+// It does not own HTTP/2 and gRPC on the connections to Envoy (package
+// downstream does), the connection to the servers (a grpc.ClientConnInterface is
 // handed in, and may lead to another server with every new stream), nor the
 // Envoy process, and it never decodes a resource: of the delta messages only
 // the envelope is read — type URL, names, versions and nonces — and resource

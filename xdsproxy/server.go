@@ -247,6 +247,7 @@ func (s *Server) open(ss *session) {
 	defer s.mu.Unlock()
 	if s.current != nil {
 		s.log.Info("envoy opened another xds stream, ending the older one")
+		s.current.ledger.close()
 		s.current.stream.End(errReplaced)
 	}
 	s.current = ss
