@@ -50,7 +50,7 @@ func TestLargeResourcesStayWhereTheyArrived(t *testing.T) {
 	c := newCache()
 	l := newLedger(c, time.Now)
 	l.connect(1)
-	l.request(&frame{}, request{typeURL: clusterType})
+	l.request(nil, request{typeURL: clusterType})
 	// deliver has Envoy accept a response.
 	deliver := func(nonce string, r *discoveryv3.DeltaDiscoveryResponse) {
 		t.Helper()
@@ -62,7 +62,7 @@ func TestLargeResourcesStayWhereTheyArrived(t *testing.T) {
 		}
 		l.response(parsed, data)
 		data.Free()
-		l.request(&frame{}, request{typeURL: clusterType, nonce: "1." + nonce})
+		l.request(nil, request{typeURL: clusterType, nonce: "1." + nonce})
 	}
 	check := func(name string, want *discoveryv3.Resource) {
 		t.Helper()

@@ -64,7 +64,7 @@ func TestAReplacedStreamDoesNotReachTheCache(t *testing.T) {
 	c := newCache()
 	l := newLedger(c, time.Now)
 	l.connect(1)
-	l.request(&frame{}, request{typeURL: clusterType})
+	l.request(nil, request{typeURL: clusterType})
 	data := mem.BufferSlice{mem.SliceBuffer(marshal(t, &deltaResponse{
 		TypeUrl: clusterType, Nonce: "a", Resources: []*discoveryv3.Resource{resourceOf("web", "1", "W")},
 	}))}
@@ -74,7 +74,7 @@ func TestAReplacedStreamDoesNotReachTheCache(t *testing.T) {
 	}
 	nonce := l.response(parsed, data)
 	l.close()
-	l.request(&frame{}, request{typeURL: clusterType, nonce: nonce})
+	l.request(nil, request{typeURL: clusterType, nonce: nonce})
 	if c.has(clusterType) {
 		t.Error("an answer on a stream that was replaced is in the cache")
 	}

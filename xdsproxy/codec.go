@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc/mem"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // frame is one gRPC message as it stands on the wire. Whoever receives one
@@ -22,14 +21,6 @@ func newFrame(b []byte, typeURL string) *frame {
 	f := &frame{typeURL: typeURL, one: [1]mem.Buffer{mem.SliceBuffer(b)}}
 	f.data = f.one[:]
 	return f
-}
-
-// override gives a field of a message that is one piece another value. In protobuf
-// a later scalar field overrides an earlier one, so it is put behind the message.
-func (f *frame) override(num protowire.Number, value string) {
-	if b, ok := f.one[0].(mem.SliceBuffer); ok {
-		f.one[0] = mem.SliceBuffer(appendStrings(b, num, value))
-	}
 }
 
 func (f *frame) free() { f.data.Free() }

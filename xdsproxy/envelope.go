@@ -205,7 +205,11 @@ func (r request) encode() []byte {
 // referred to, not copied.
 func encodeResponse(typeURL, nonce string, resources []resource, removed []string) *frame {
 	var data mem.BufferSlice
-	var b []byte // what is to be behind data
+	small := 0
+	for _, r := range resources {
+		small += len(r.small)
+	}
+	b := make([]byte, 0, small+16*len(resources)+len(typeURL)+64) // what is to be behind data
 	for _, r := range resources {
 		b = protowire.AppendTag(b, responseResources, protowire.BytesType)
 		b = protowire.AppendVarint(b, uint64(len(r.small)+r.large.Len()))

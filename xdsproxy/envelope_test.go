@@ -122,8 +122,7 @@ func TestEncodedRequestIsWhatItSays(t *testing.T) {
 
 func TestALaterFieldOverrides(t *testing.T) {
 	t.Parallel()
-	f := newFrame(marshal(t, &deltaRequest{TypeUrl: clusterType, ResponseNonce: "theirs"}), clusterType)
-	f.override(requestNonce, "ours")
+	f := answer(marshal(t, &deltaRequest{TypeUrl: clusterType, ResponseNonce: "theirs"}), clusterType, delivery{upstream: "ours"})
 	got := &deltaRequest{}
 	if err := proto.Unmarshal(f.data.Materialize(), got); err != nil {
 		t.Fatal(err)

@@ -88,8 +88,9 @@ func (l *ledger) resend(s *subscription, name, version string) bool {
 	return l.cache != nil && l.cache.of(s.typeURL)[name].version != version
 }
 
-// request takes one request of Envoy's. It takes over the frame.
-func (l *ledger) request(f *frame, r request) orders {
+// request takes one request of Envoy's, whose bytes are message. They belong to the
+// ledger from then on.
+func (l *ledger) request(message []byte, r request) orders {
 	var o orders
 	if l.node == nil {
 		l.node = r.node
@@ -108,10 +109,9 @@ func (l *ledger) request(f *frame, r request) orders {
 		l.subscribe(s, r)
 	}
 	if s.synced {
-		l.forward(f, r, d, &o)
+		l.forward(message, r, d, &o)
 		return o
 	}
-	f.free()
 	l.serve(s, r, known, &o)
 	l.sync(s, &o)
 	return o
@@ -181,27 +181,30 @@ func (l *ledger) keep(s *subscription, d delivery) {
 // forward passes a request on to the server that the type is synced with. An
 // answer to an older server's response, or to the cache's, stays here; what it
 // subscribes to besides does not.
-func (l *ledger) forward(f *frame, r request, d delivery, o *orders) {
+func (l *ledger) forward(message []byte, r request, d delivery, o *orders) {
 	changes := request{typeURL: r.typeURL, subscribe: r.subscribe, unsubscribe: r.unsubscribe}
 	switch {
 	case r.nonce == "":
-		o.upstream = append(o.upstream, f)
+		o.upstream = append(o.upstream, newFrame(message, r.typeURL))
 		return
 	case d.gen != l.gen:
-		f.free()
 	case r.rejected && len(r.subscribe) > 0:
 		// Consul loses the subscriptions of a NACK; they follow by themselves.
-		f.override(requestNonce, d.upstream)
-		o.upstream = append(o.upstream, f)
+		o.upstream = append(o.upstream, answer(message, r.typeURL, d))
 		changes.unsubscribe = nil
 	default:
-		f.override(requestNonce, d.upstream)
-		o.upstream = append(o.upstream, f)
+		o.upstream = append(o.upstream, answer(message, r.typeURL, d))
 		return
 	}
 	if len(changes.subscribe)+len(changes.unsubscribe) > 0 {
 		o.upstream = append(o.upstream, changes.frame())
 	}
+}
+
+// answer gives Envoy's answer to a delivery as the server is to see it, with the nonce
+// of its own: a later scalar field of a message overrides an earlier one.
+func answer(message []byte, typeURL string, d delivery) *frame {
+	return newFrame(appendStrings(message, requestNonce, d.upstream), typeURL)
 }
 
 // serve answers a request from the cache, as far as it can, while the type is

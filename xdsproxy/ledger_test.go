@@ -25,12 +25,18 @@ func newBooks(t *testing.T, c *cache) books {
 
 func (b books) asks(r *deltaRequest) (toServer []*deltaRequest, toEnvoy []*deltaResponse) {
 	b.t.Helper()
-	f := newFrame(marshal(b.t, r), r.GetTypeUrl())
-	parsed, err := parseRequest(f.data)
+	message, parsed := b.parse(r)
+	return b.decode(b.request(message, parsed))
+}
+
+func (b books) parse(r *deltaRequest) ([]byte, request) {
+	b.t.Helper()
+	message := marshal(b.t, r)
+	parsed, err := parseRequest(mem.BufferSlice{mem.SliceBuffer(message)})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return b.decode(b.request(f, parsed))
+	return message, parsed
 }
 
 func (b books) decode(o orders) (toServer []*deltaRequest, toEnvoy []*deltaResponse) {

@@ -157,12 +157,8 @@ func (w *world) deliver() bool {
 		switch {
 		case i == 0 && len(w.toLedger) > 0:
 			r := pop(&w.toLedger)
-			f := newFrame(marshal(w.t, r), r.GetTypeUrl())
-			parsed, err := parseRequest(f.data)
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			w.obey(w.ledger.request(f, parsed))
+			message, parsed := books{w.ledger, w.t}.parse(r)
+			w.obey(w.ledger.request(message, parsed))
 		case i == 1 && len(w.toEnvoy) > 0:
 			w.envoy.receive(pop(&w.toEnvoy))
 		case i == 2 && len(w.toServer) > 0:

@@ -63,7 +63,7 @@ func (c *cache) restore(snapshot []byte) error {
 		held := make(map[string]resource, len(r.resources))
 		for _, ref := range r.resources {
 			// Copies, for a reference would keep the whole snapshot.
-			held[ref.name] = resource{version: ref.version, small: bytes.Clone(message[ref.offset:ref.end])}
+			held[ref.name] = newResource(ref.version, bytes.Clone(message[ref.offset:ref.end]))
 		}
 		types[r.typeURL] = held
 	}

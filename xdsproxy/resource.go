@@ -16,6 +16,14 @@ type resource struct {
 	large   mem.BufferSlice // or a reference, which its holder gives back with free
 }
 
+// newResource gives a resource of bytes that belong to it.
+func newResource(version string, b []byte) resource {
+	if len(b) >= largeFrom {
+		return resource{version: version, large: mem.BufferSlice{mem.SliceBuffer(b)}}
+	}
+	return resource{version: version, small: b}
+}
+
 func (r resource) free() { r.large.Free() }
 
 // resource takes a resource out of a message. What is there may be used for it: it

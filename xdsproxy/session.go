@@ -44,25 +44,23 @@ func newSession(s *Server, stream *downstream.Stream) *session {
 
 // receive takes a request of Envoy's.
 func (ss *session) receive(message []byte) error {
-	f := newFrame(message, "")
-	r, err := parseRequest(f.data)
+	r, err := parseRequest(mem.BufferSlice{mem.SliceBuffer(message)})
+	meter := ss.server.metrics.meter(r.typeURL)
+	meter.count(fromEnvoy, len(message))
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	f.typeURL = r.typeURL
-	return ss.request(f, r)
+	return ss.request(message, r, meter)
 }
 
-func (ss *session) request(f *frame, r request) error {
+func (ss *session) request(message []byte, r request, meter *meter) error {
 	s := ss.server
 	if r.rejected {
 		s.log.Warn("envoy rejected configuration", "type", shortType(r.typeURL), "reason", bounded(r.reason))
 	}
-	meter := s.metrics.meter(r.typeURL)
-	meter.count(fromEnvoy, f.data.Len())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := ss.ledger.request(f, r)
+	o := ss.ledger.request(message, r)
 	if r.nonce != "" { // before the server has it: who sees the answer there may look at the count
 		meter.answered(ss.ledger.types[r.typeURL], r.rejected)
 	}
@@ -93,26 +91,26 @@ func (ss *session) push(frames []*frame) {
 // respond books a response of the upstream stream and sends it to Envoy. It
 // waits while Envoy does not read: that is the flow control.
 func (ss *session) respond(data mem.BufferSlice, r response) error {
+	meter := ss.server.metrics.meter(r.typeURL)
+	meter.count(fromServer, data.Len())
+	ss.server.answered()
 	ss.sending.Lock()
 	defer ss.sending.Unlock()
-	return ss.stream.Send(data, ss.book(data, r))
+	field := ss.book(data, r)
+	meter.count(toEnvoy, data.Len()+len(field))
+	return ss.stream.Send(data, field)
 }
 
 // book enters a response into the books and gives what is to be sent behind it. The
 // caller holds sending.
 func (ss *session) book(data mem.BufferSlice, r response) (field []byte) {
-	s := ss.server
-	s.mu.Lock()
-	s.answered()
+	ss.server.mu.Lock()
 	nonce := ss.ledger.response(r, data)
-	s.mu.Unlock()
+	ss.server.mu.Unlock()
 	ss.field = ss.field[:0]
 	if nonce != "" { // a later scalar field of a message overrides an earlier one
 		ss.field = appendStrings(ss.field, responseNonce, nonce)
 	}
-	meter := s.metrics.meter(r.typeURL)
-	meter.count(fromServer, data.Len())
-	meter.count(toEnvoy, data.Len()+len(ss.field))
 	return ss.field
 }
 

@@ -26,7 +26,7 @@ type quietScene struct {
 func (q *quietScene) ask() {
 	q.ss.server.mu.Lock()
 	defer q.ss.server.mu.Unlock()
-	q.ss.ledger.request(&frame{}, request{typeURL: clusterType})
+	q.ss.ledger.request(nil, request{typeURL: clusterType})
 }
 
 func TestAServerThatDoesNotAnswerIsLeft(t *testing.T) {

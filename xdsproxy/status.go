@@ -96,9 +96,11 @@ func (s *Server) Status() Status {
 	return st
 }
 
-// answered notes a response of a server's. The caller has locked.
+// answered notes a response of a server's.
 func (s *Server) answered() {
 	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.metrics.lastResponse.Set(float64(now.UnixMilli()) / 1e3)
 	s.patience = s.config.FirstPatience
 	s.status.LastMessage = now

@@ -25,7 +25,6 @@ func Run(ctx context.Context, controlPath, target string) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	defer cancel()
