@@ -62,20 +62,16 @@ func serve(ctx context.Context, nc net.Conn, config Config) {
 		s.drop(errLost)
 	}
 	_ = nc.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
-	c.sayGoodbye(err)
-	c.out.close()
+	c.out.close(func(f *http2.Framer) error {
+		if code, blamed := blame(err); blamed {
+			return f.WriteGoAway(c.last, code, nil)
+		}
+		return nil
+	})
 	writer.Wait()
 }
 
-// sayGoodbye tells a client whose fault it is that the connection ends.
-func (c *conn) sayGoodbye(err error) {
-	code, blamed := blame(err)
-	if !blamed {
-		return
-	}
-	_ = c.out.answer(func(f *http2.Framer) error { return f.WriteGoAway(c.last, code, nil) })
-}
-
+// blame tells whether it is the client's fault that the connection ends.
 func blame(err error) (http2.ErrCode, bool) {
 	var broken http2.ConnectionError
 	switch {
@@ -109,6 +105,7 @@ func (c *conn) read(ctx context.Context) error {
 	}
 	frames := http2.NewFramer(io.Discard, buffered)
 	frames.SetReuseFrames()
+	frames.SetMaxReadFrameSize(defaultMaxFrame)
 	frames.MaxHeaderListSize = maxHeaderList
 	frames.ReadMetaHeaders = hpack.NewDecoder(headerTable, nil)
 	for first := true; ; first = false {

@@ -20,8 +20,9 @@
 //   - Reading never waits for a write, so a client that does not read cannot keep
 //     what it says from being heard. It can only lose its connection.
 //   - Send waits while the client does not read, by HTTP/2's flow control and by
-//     the socket's. What waits here is bounded by maxWaiting and one small message.
-//   - A message that is large is never copied.
+//     the socket's. Of what is sent, two buffers wait here at most, each of maxWaiting
+//     and one small message; of answers to what the client says, maxUnread.
+//   - A large message is sent from where it lies, without a copy.
 //   - What a client sends is bounded: headers, streams, the size of a message, what
 //     waits to be answered, and the time until a first stream is accepted.
 //   - A stream's end is told once: by its context.

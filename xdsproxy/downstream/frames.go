@@ -4,6 +4,7 @@ package downstream
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -47,30 +48,41 @@ func (c *conn) data(f *http2.DataFrame) error {
 	}
 	s := c.streams[f.StreamID]
 	if s == nil || s.isEnded() { // what was on its way when the stream ended
-		return c.giveBack(0, &c.in)
+		delete(c.streams, f.StreamID)
+		return c.giveBack(nil)
 	}
 	if !s.in.take(n) {
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeFlowControl}
 	}
 	if err := s.assembly.take(f.Data(), s.receive); err != nil {
 		s.End(err)
+		delete(c.streams, s.id)
 	} else if f.StreamEnded() {
 		s.halfClose()
 	}
-	if err := c.giveBack(0, &c.in); err != nil {
-		return err
-	}
-	return c.giveBack(s.id, &s.in)
+	return c.giveBack(s)
 }
 
-// giveBack tells the client that it may send more, on a stream or, with 0, on the
-// connection.
-func (c *conn) giveBack(stream uint32, in *inflow) error {
-	n := in.more()
-	if n == 0 {
+// giveBack tells the client that it may send more on the connection and on a stream,
+// if it is not nil and has not ended.
+func (c *conn) giveBack(s *Stream) error {
+	ofConn, ofStream := c.in.more(), 0
+	if s != nil {
+		ofStream = s.in.more()
+	}
+	if ofConn == 0 && ofStream == 0 {
 		return nil
 	}
-	return c.out.answer(func(out *http2.Framer) error { return out.WriteWindowUpdate(stream, uint32(n)) })
+	return c.out.answer(func(out *http2.Framer) error {
+		var err error
+		if ofConn > 0 {
+			err = out.WriteWindowUpdate(0, uint32(ofConn))
+		}
+		if ofStream > 0 && !s.ended {
+			err = errors.Join(err, out.WriteWindowUpdate(s.id, uint32(ofStream)))
+		}
+		return err
+	})
 }
 
 func (c *conn) headers(ctx context.Context, f *http2.MetaHeadersFrame) error {
@@ -82,6 +94,9 @@ func (c *conn) headers(ctx context.Context, f *http2.MetaHeadersFrame) error {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case f.StreamID <= c.last:
 		return nil // what was on its way when the stream ended
+	}
+	if err := c.out.ready(); err != nil { // for what says that the stream has ended
+		return err
 	}
 	c.last = f.StreamID
 	c.forgetEnded()
@@ -137,9 +152,6 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
-	if f.HasDuplicates() {
-		return http2.ConnectionError(http2.ErrCodeProtocol)
-	}
 	err := f.ForeachSetting(func(set http2.Setting) error {
 		if err := set.Valid(); err != nil {
 			return err
@@ -148,9 +160,7 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		case http2.SettingInitialWindowSize:
 			return c.resize(int(set.Val))
 		case http2.SettingMaxFrameSize:
-			c.out.mu.Lock()
-			c.out.maxFrame = int(set.Val)
-			c.out.mu.Unlock()
+			c.out.setMaxFrame(int(set.Val))
 		}
 		return nil
 	})
@@ -163,10 +173,7 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 // resize changes the windows of all streams, the open ones by the difference:
 // https://www.rfc-editor.org/rfc/rfc9113#section-6.9.2.
 func (c *conn) resize(initial int) error {
-	c.out.mu.Lock()
-	by := initial - c.out.initial
-	c.out.initial = initial
-	c.out.mu.Unlock()
+	by := c.out.setInitial(initial)
 	for _, s := range c.streams {
 		if err := s.enlarge(by); err != nil {
 			return err
@@ -204,12 +211,15 @@ func (c *conn) streamReset(f *http2.RSTStreamFrame) error {
 	return nil
 }
 
-// reset ends a stream by a fault of the client.
+// reset ends a stream by a fault of the client. A request that is malformed opens
+// none, and costs the connection: https://www.rfc-editor.org/rfc/rfc9113#section-5.4.
 func (c *conn) reset(broken http2.StreamError) error {
+	if broken.StreamID > c.last {
+		return http2.ConnectionError(broken.Code)
+	}
 	if s := c.streams[broken.StreamID]; s != nil {
 		s.drop(status.Errorf(codes.Internal, "the client has broken HTTP/2: %s", broken.Code))
 		delete(c.streams, s.id)
 	}
-	c.last = max(c.last, broken.StreamID)
 	return c.out.answer(func(out *http2.Framer) error { return out.WriteRSTStream(broken.StreamID, broken.Code) })
 }

@@ -68,8 +68,11 @@ func trailers(err error) []hpack.HeaderField {
 // percentEncode writes the words of a status as gRPC does: all but printable ASCII
 // is encoded, and the percent sign.
 func percentEncode(words string) string {
+	if len(words) > maxStatus {
+		words = strings.ToValidUTF8(words[:maxStatus], "") // a letter that is cut is none
+	}
 	var b strings.Builder
-	for i := range min(len(words), maxStatus) {
+	for i := range len(words) {
 		if c := words[i]; c < ' ' || c > '~' || c == '%' {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 
 	"golang.org/x/net/http2"
@@ -51,6 +52,7 @@ type outbox struct {
 	closing bool      // nothing is added any more
 	buf     []byte    // frames that wait to be written
 	spare   []byte    // the other buffer, while buf is filled
+	urgent  bool      // buf has more than answers
 	writing bool      // somebody writes to the connection
 
 	// What the client allows.
@@ -84,15 +86,24 @@ func (a *appender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// run writes what waits, until close or an error.
+// run writes what waits, until close or an error. Answers, such as that to a ping,
+// wait for whoever is ready to run: most often that is what has to be done about a
+// message that came with the ping, and only then starts the sender of another one.
 func (o *outbox) run() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	yields := 0
 	for o.err == nil {
 		switch {
 		case o.writing:
 			o.changed.Wait()
+		case len(o.buf) > 0 && !o.urgent && yields < 2:
+			yields++
+			o.mu.Unlock()
+			runtime.Gosched()
+			o.mu.Lock()
 		case len(o.buf) > 0:
+			o.urgent = false
 			b := o.buf
 			o.buf = o.spare[:0]
 			o.write(net.Buffers{b})
@@ -103,6 +114,7 @@ func (o *outbox) run() {
 		case o.closing:
 			return
 		default:
+			yields = 0
 			o.changed.Wait()
 		}
 	}
@@ -122,11 +134,12 @@ func (o *outbox) write(pieces net.Buffers) {
 	o.changed.Broadcast()
 }
 
-// close has run write what waits, and end. The connection's deadline
-// bounds that.
-func (o *outbox) close() {
+// close has run write what waits, with what is added as the last of it, and end. The
+// connection's deadline bounds that.
+func (o *outbox) close(add func(*http2.Framer) error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	_ = add(o.control) // to buf
 	o.closing = true
 	o.changed.Broadcast()
 }
@@ -135,14 +148,26 @@ func (o *outbox) close() {
 func (o *outbox) answer(add func(*http2.Framer) error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err != nil || o.closing {
-		return o.err
-	}
-	if len(o.buf) > maxUnread {
-		return errDoesNotRead
+	if err := o.canAnswer(); err != nil {
+		return err
 	}
 	o.changed.Broadcast()
 	return add(o.control)
+}
+
+// ready tells whether there is room for what the client is about to cause.
+func (o *outbox) ready() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.canAnswer()
+}
+
+// canAnswer needs mu.
+func (o *outbox) canAnswer() error {
+	if o.err == nil && len(o.buf) > maxUnread {
+		return errDoesNotRead
+	}
+	return o.err
 }
 
 // send sends a message on a stream. It returns when the message is written or
@@ -167,6 +192,7 @@ func (o *outbox) send(s *Stream, message mem.BufferSlice, more []byte) error {
 			o.debit(s, n)
 			o.buf = appendFrameHeader(o.buf, n, s.id)
 			o.buf = rest.append(o.buf, n)
+			o.urgent = true
 			o.changed.Broadcast()
 		}
 		if err != nil {
@@ -183,7 +209,7 @@ func (o *outbox) await(s *Stream, left int, large bool) (int, error) {
 	for {
 		switch {
 		case o.err != nil:
-			return 0, o.err
+			return 0, o.broken(s)
 		case s.ended || o.closing:
 			return 0, errStreamEnded
 		}
@@ -221,6 +247,7 @@ func (o *outbox) sendHeaders(s *Stream, end bool, fields []hpack.HeaderField) {
 	_ = o.control.WriteHeaders(http2.HeadersFrameParam{
 		StreamID: s.id, BlockFragment: o.block.Bytes(), EndHeaders: true, EndStream: end,
 	})
+	o.urgent = true
 	o.changed.Broadcast()
 }
 
@@ -243,10 +270,23 @@ func (o *outbox) writeBatch(s *Stream, rest *reading, left int) (int, error) {
 		o.pieces = rest.refer(o.pieces, n)
 		sent += n
 	}
+	o.urgent = false
 	o.write(o.pieces)
 	clear(o.pieces)
 	o.spare = pending[:0]
-	return sent, o.err
+	if o.err != nil {
+		return 0, o.broken(s)
+	}
+	return sent, nil
+}
+
+// broken ends a stream whose sender is the first to know that the connection is
+// lost: its context is to tell of that before the error does.
+func (o *outbox) broken(s *Stream) error {
+	if !s.ended {
+		s.finish(errLost)
+	}
+	return o.err
 }
 
 // appendFrameHeader adds that of a DATA frame of n bytes, see
@@ -254,49 +294,6 @@ func (o *outbox) writeBatch(s *Stream, rest *reading, left int) (int, error) {
 func appendFrameHeader(b []byte, n int, stream uint32) []byte {
 	b = append(b, byte(n>>16), byte(n>>8), byte(n), byte(http2.FrameData), 0)
 	return binary.BigEndian.AppendUint32(b, stream)
-}
-
-// reading is what has not been sent of a message: of its prefix, of its buffers, and
-// of what is behind them.
-type reading struct {
-	head   []byte
-	middle mem.BufferSlice
-	tail   []byte
-}
-
-// next gives at most n bytes, at least one.
-func (r *reading) next(n int) []byte {
-	for len(r.head) == 0 {
-		if len(r.middle) == 0 {
-			r.head, r.tail = r.tail, nil
-			break
-		}
-		r.head = r.middle[0].ReadOnlyData()
-		r.middle = r.middle[1:]
-	}
-	piece := r.head[:min(n, len(r.head))]
-	r.head = r.head[len(piece):]
-	return piece
-}
-
-// append copies the next n bytes.
-func (r *reading) append(b []byte, n int) []byte {
-	for n > 0 {
-		piece := r.next(n)
-		b = append(b, piece...)
-		n -= len(piece)
-	}
-	return b
-}
-
-// refer gives the next n bytes where they lie.
-func (r *reading) refer(pieces net.Buffers, n int) net.Buffers {
-	for n > 0 {
-		piece := r.next(n)
-		pieces = append(pieces, piece)
-		n -= len(piece)
-	}
-	return pieces
 }
 
 // enlarge gives the connection's window more room.
@@ -309,4 +306,20 @@ func (o *outbox) enlarge(n int) error {
 	}
 	o.changed.Broadcast()
 	return nil
+}
+
+// setInitial sets the window of new streams and gives the difference.
+func (o *outbox) setInitial(n int) (by int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	by, o.initial = n-o.initial, n
+	return by
+}
+
+// setMaxFrame sets what the client takes as one frame, of which more than a batch is
+// not made use of.
+func (o *outbox) setMaxFrame(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.maxFrame = min(n, maxBatch)
 }
