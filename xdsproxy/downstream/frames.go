@@ -54,11 +54,13 @@ func (c *conn) data(f *http2.DataFrame) error {
 	if !s.in.take(n) {
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeFlowControl}
 	}
-	if err := s.assembly.take(f.Data(), s.receive); err != nil {
+	err := s.assembly.take(f.Data(), s.receive)
+	switch {
+	case f.StreamEnded():
+		s.halfClose(err)
+	case err != nil:
 		s.End(err)
 		delete(c.streams, s.id)
-	} else if f.StreamEnded() {
-		s.halfClose()
 	}
 	return c.giveBack(s)
 }
@@ -110,7 +112,7 @@ func (c *conn) trailers(s *Stream, f *http2.MetaHeadersFrame) error {
 	if !f.StreamEnded() {
 		return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
 	}
-	s.halfClose()
+	s.halfClose(nil)
 	return nil
 }
 
@@ -142,7 +144,7 @@ func (c *conn) open(ctx context.Context, f *http2.MetaHeadersFrame) error {
 	}
 	c.streams[s.id] = s
 	if s.halfClosed {
-		s.halfClose()
+		s.halfClose(nil)
 	}
 	return nil
 }

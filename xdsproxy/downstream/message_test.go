@@ -61,6 +61,9 @@ func TestEndByHeaders(t *testing.T) {
 	c.expectStatus(3, "13")
 	stream := s.next()
 	sameBytes(t, "the message", stream.receive(), []byte("a message"))
+	c.request(5)
+	c.data(5, true, []byte{1, 0, 0, 0, 0}) // a fault in the last of it
+	c.expectStatus(5, "12")
 	for _, f := range c.sync() {
 		if f.kind == http2.FrameRSTStream {
 			t.Error("a stream that both sides have ended is reset")

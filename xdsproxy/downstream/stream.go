@@ -102,16 +102,16 @@ func (s *Stream) finish(err error) {
 	s.out.changed.Broadcast()
 }
 
-// halfClose notes that the client sends no more.
-func (s *Stream) halfClose() {
+// halfClose ends the stream because the client sends no more, or with the error that
+// is found in what it has sent last.
+func (s *Stream) halfClose(err error) {
 	s.out.mu.Lock()
 	s.halfClosed = true
 	s.out.mu.Unlock()
-	if s.assembly.between() {
-		s.End(nil)
-	} else {
-		s.End(status.Error(codes.Internal, "the stream ends in the middle of a message"))
+	if err == nil && !s.assembly.between() {
+		err = status.Error(codes.Internal, "the stream ends in the middle of a message")
 	}
+	s.End(err)
 }
 
 func (s *Stream) isEnded() bool {
