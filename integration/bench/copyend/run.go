@@ -51,8 +51,15 @@ func accept(ctx context.Context, l net.Listener, target string, conns *sync.Wait
 }
 
 // Relay copies one connection to the target and back, until either end closes it or
-// ctx is done. It closes both.
+// ctx is done, which is no error whatever it cuts off. It closes both.
 func Relay(ctx context.Context, in net.Conn, target string) error {
+	if err := relay(ctx, in, target); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func relay(ctx context.Context, in net.Conn, target string) error {
 	defer func() { _ = in.Close() }()
 	out, err := (&net.Dialer{}).DialContext(ctx, "tcp", target)
 	if err != nil {
